@@ -1,0 +1,160 @@
+//! Files and folders, as a trait with a real and a simulated implementation.
+//!
+//! All calls are synchronous. Appends go to the page cache and return at once; what may wait for the device
+//! ([`DiskFile::sync_data`], cold reads) is called from threads that may wait.
+//!
+//! The contract, which every implementation keeps and the simulated one exploits to the letter:
+//! - bytes written are durable only after `sync_data` or `sync_all` of that file returned;
+//! - a name that was created, renamed or removed is durable only after [`Disk::sync_dir`] of its folder returned;
+//! - writes that were not synced may survive a crash in any combination, torn at any byte;
+//! - after a sync has failed, the file's unsynced bytes are lost, and syncing again proves nothing.
+
+mod real;
+mod sim;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dohle_types::TimestampMs;
+
+pub use real::RealDisk;
+pub use sim::{Fault, Lie, SimDisk};
+
+/// Proof that a flush has returned. Only a disk can make one; see `SyncedMeansDurable`.
+#[derive(Debug)]
+#[must_use]
+pub struct Synced(());
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Fails when there is none.
+    Read,
+    /// For reading and writing; fails when there is none.
+    ReadWrite,
+    /// For reading and writing; made when there is none.
+    Create,
+    /// For reading and writing; fails when there is one.
+    CreateNew,
+}
+
+/// What a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub is_dir: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    pub len: u64,
+    pub is_dir: bool,
+    pub modified: TimestampMs,
+}
+
+/// Bytes free and bytes in all on the file system under a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub available: u64,
+    pub total: u64,
+}
+
+/// A file system.
+pub trait Disk: Send + Sync {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes a folder and those above it. The folder's own name still has to be synced by [`Disk::sync_dir`] of its parent.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a folder, in the order of their names.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// `Ok(None)` when there is nothing.
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>>;
+
+    /// Renames a file or folder, replacing a file of that name in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<Synced>;
+
+    fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Takes an exclusive lock on a file, which is made when there is none, and holds it until the lock is dropped or the process
+    /// ends. Fails with `WouldBlock` while another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+}
+
+/// An open file. All methods take `&self`: positions are the caller's.
+pub trait DiskFile: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// As [`DiskFile::read_at`], but only if no device has to be waited for; `WouldBlock` otherwise. May read less.
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes all the slices, one after the other, from `position` on.
+    fn write_all_at(&self, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<()>;
+
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves room for `len` bytes from `position` on without changing the file's length. Only a hint where the file
+    /// system cannot do it.
+    fn reserve(&self, position: u64, len: u64) -> io::Result<()>;
+
+    /// Starts writing back a range without waiting for it.
+    fn start_writeback(&self, position: u64, len: u64) -> io::Result<()>;
+
+    /// Makes the bytes, and the length, durable.
+    fn sync_data(&self) -> io::Result<Synced>;
+}
+
+/// A held lock; dropping it lets go.
+pub trait DiskLock: Send + Sync {}
+
+/// Replaces the contents of a small file in one durable step: write beside it, sync, rename, sync the folder.
+///
+/// A crash at any point leaves either the old contents or the new.
+pub fn replace_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<Synced> {
+    let folder = path.parent().expect("a file has a folder");
+    let temporary = temporary_name(path);
+    let file = disk.open(&temporary, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(&[io::IoSlice::new(contents)], 0)?;
+    let _written = file.sync_data()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(folder)
+}
+
+/// The whole of a file that should be at most `limit` bytes long. `Ok(None)` when there is none.
+pub fn read_file(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let len = file.len()?;
+    if len > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} has {len} bytes, more than the {limit} that such a file can have", path.display()),
+        ));
+    }
+    let mut contents = vec![0; usize::try_from(len).expect("below the limit")];
+    let read = file.read_at(&mut contents, 0)?;
+    contents.truncate(read);
+    Ok(Some(contents))
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().expect("a file has a name").to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
+}

@@ -1,0 +1,199 @@
+//! The kernel's files.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use dohle_types::TimestampMs;
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
+
+/// The most slices one `pwritev` takes (`IOV_MAX`).
+const MAX_SLICES: usize = 1024;
+
+/// The file system of the machine.
+#[derive(Debug, Default)]
+pub struct RealDisk(());
+
+impl RealDisk {
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => _ = options.write(true),
+            OpenMode::Create => _ = options.write(true).create(true),
+            OpenMode::CreateNew => _ = options.write(true).create_new(true),
+        }
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is not one of Kafka's.
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry { name, is_dir: entry.file_type()?.is_dir() });
+            }
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        match fs::metadata(path) {
+            Ok(found) => {
+                let modified = found.mtime().saturating_mul(1000).saturating_add(found.mtime_nsec() / 1_000_000);
+                Ok(Some(Metadata { len: found.len(), is_dir: found.is_dir(), modified: TimestampMs(modified) }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<Synced> {
+        fs::File::open(path)?.sync_all()?;
+        Ok(Synced(()))
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(Space { available: found.f_bavail * found.f_frsize, total: found.f_blocks * found.f_frsize })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        lock_whole_file(&file)?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}
+
+/// Takes a POSIX record lock, the kind that Java's `FileChannel.tryLock` takes, so that Kafka and Dohle keep each other out.
+fn lock_whole_file(file: &fs::File) -> io::Result<()> {
+    match rustix::fs::fcntl_lock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::ACCESS | Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+struct RealLock {
+    _file: fs::File,
+}
+
+impl DiskLock for RealLock {}
+
+struct RealFile(fs::File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.0.read_at(&mut buffer[read..], position + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let slice = io::IoSliceMut::new(buffer);
+        match rustix::io::preadv2(&self.0, &mut [slice], position, ReadWriteFlags::NOWAIT) {
+            Ok(n) => Ok(n),
+            // A file system without the flag: an ordinary read is all there is.
+            Err(Errno::OPNOTSUPP) => self.read_at(buffer, position),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write_all_at(&self, slices: &[io::IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        let mut owned: Vec<io::IoSlice<'_>>;
+        for window in slices.chunks(MAX_SLICES) {
+            let total: usize = window.iter().map(|slice| slice.len()).sum();
+            let mut written = write_some(&self.0, window, position)?;
+            if written < total {
+                owned = window.to_vec();
+                let mut rest = &mut owned[..];
+                io::IoSlice::advance_slices(&mut rest, written);
+                while written < total {
+                    let n = write_some(&self.0, rest, position + written as u64)?;
+                    written += n;
+                    io::IoSlice::advance_slices(&mut rest, n);
+                }
+            }
+            position += total as u64;
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn reserve(&self, position: u64, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, position, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn start_writeback(&self, position: u64, len: u64) -> io::Result<()> {
+        // The only call without a safe wrapper; POSIX_FADV_DONTNEED starts write-back of dirty pages and drops clean ones.
+        let len = std::num::NonZeroU64::new(len);
+        rustix::fs::fadvise(&self.0, position, len, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<Synced> {
+        self.0.sync_data()?;
+        Ok(Synced(()))
+    }
+}
+
+/// One `pwritev`; never returns 0 for slices that hold bytes.
+fn write_some(file: &fs::File, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<usize> {
+    loop {
+        match rustix::io::pwritev(file, slices, position) {
+            Ok(0) if slices.iter().any(|slice| !slice.is_empty()) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => return Ok(n),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

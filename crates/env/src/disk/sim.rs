@@ -1,0 +1,607 @@
+//! A disk that forgets: what was not synced survives a crash only as far as chance lets it.
+//!
+//! Every folder holds its names twice: as programs see them and as the device has them. Every file holds its bytes as programs
+//! see them, the bytes the device has for sure, and the writes since. A crash keeps an arbitrary subset of those writes, torn at
+//! any byte, and an arbitrary subset of the names that changed; the same seed keeps the same.
+//!
+//! Faults are asked for by the number of the operation: all operations that change anything are counted, and so are syncs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dohle_types::TimestampMs;
+
+use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
+
+/// Bytes that may tear apart: a crash keeps or loses each piece of an unsynced write by itself.
+const TEAR_BYTES: usize = 512;
+const TOTAL_SPACE: u64 = 1 << 40;
+
+/// A file system in memory. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+/// A sync that a [`SimDisk`] only pretends to do: the fault that tests of crash safety have to notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// `sync_data` returns and stores nothing.
+    Data,
+    /// `sync_dir` returns and stores nothing.
+    Names,
+}
+
+/// What an operation that was picked fails with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This operation and all later ones fail until [`SimDisk::crash`].
+    Crash,
+    /// This operation fails with an IO error.
+    Io,
+    /// This operation fails for want of space; of a write, half may be done.
+    Full,
+}
+
+type Inode = u64;
+
+#[derive(Clone)]
+struct State {
+    random: u64,
+    operations: u64,
+    faults: BTreeMap<u64, Fault>,
+    crashed: bool,
+    lie: Option<Lie>,
+    /// Cached reads answer `WouldBlock`.
+    cold: bool,
+    locks: Vec<PathBuf>,
+    next_inode: Inode,
+    folders: BTreeMap<PathBuf, Folder>,
+    files: BTreeMap<Inode, Contents>,
+    /// Renames that were not synced: a crash keeps both names as they were or both as they are.
+    renames: Vec<(PathBuf, PathBuf)>,
+    /// Counts crashes: files opened before one are dead.
+    generation: u64,
+}
+
+#[derive(Clone, Default)]
+struct Folder {
+    seen: BTreeMap<String, Node>,
+    stored: BTreeMap<String, Node>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Node {
+    File(Inode),
+    Folder,
+}
+
+#[derive(Clone, Default)]
+struct Contents {
+    seen: Vec<u8>,
+    stored: Vec<u8>,
+    unsynced: Vec<Change>,
+    /// A sync failed: what was unsynced then is lost, though programs may still see it.
+    failed: bool,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write { position: usize, bytes: Vec<u8> },
+    SetLen(usize),
+}
+
+impl SimDisk {
+    pub fn new(seed: u64) -> Self {
+        let root = BTreeMap::from([(PathBuf::from("/"), Folder::default())]);
+        Self(Arc::new(Mutex::new(State {
+            random: seed,
+            operations: 0,
+            faults: BTreeMap::new(),
+            crashed: false,
+            lie: None,
+            cold: false,
+            locks: Vec::new(),
+            next_inode: 0,
+            folders: root,
+            files: BTreeMap::new(),
+            renames: Vec::new(),
+            generation: 0,
+        })))
+    }
+
+    /// A disk of its own that holds the same.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
+    }
+
+    /// How many operations were counted so far.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// Lets the operation with this number (the first one is 0) fail.
+    pub fn fail_at(&self, operation: u64, fault: Fault) {
+        self.state().faults.insert(operation, fault);
+    }
+
+    /// Lets syncs of a kind store nothing from now on.
+    pub fn lie(&self, lie: Option<Lie>) {
+        self.state().lie = lie;
+    }
+
+    /// From now on nothing is in the page cache: reads that must not wait fail.
+    pub fn set_cold(&self, cold: bool) {
+        self.state().cold = cold;
+    }
+
+    /// Whether an operation has run into [`Fault::Crash`].
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// The power goes and comes back: what was not synced is kept or lost, piece by piece, as `seed` has it.
+    pub fn crash(&self, seed: u64) {
+        let mut state = self.state();
+        state.random = seed;
+        state.restart();
+        state.lose_names();
+        state.lose_bytes();
+        state.drop_unreachable();
+    }
+
+    /// The process dies and the machine lives: all that was written is still there, and still not synced.
+    pub fn kill(&self) {
+        self.state().restart();
+    }
+
+    /// Flips a bit on the device, as rot does.
+    pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) {
+        let mut state = self.state();
+        let inode = state.inode(path).expect("there is such a file");
+        let contents = state.files.get_mut(&inode).expect("inodes have contents");
+        let at = position as usize;
+        contents.seen[at] ^= 1 << bit;
+        if let Some(byte) = contents.stored.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic while the disk is locked")
+    }
+}
+
+impl State {
+    fn random(&mut self) -> u64 {
+        // SplitMix64.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn restart(&mut self) {
+        self.crashed = false;
+        self.faults.clear();
+        self.locks.clear();
+        self.operations = 0;
+        self.generation += 1;
+    }
+
+    /// Counts an operation. An error when it is to fail without having done anything; `Ok(true)` when it may do half.
+    fn count(&mut self) -> io::Result<bool> {
+        if self.crashed {
+            return Err(power_is_off());
+        }
+        let number = self.operations;
+        self.operations += 1;
+        match self.faults.remove(&number) {
+            None => Ok(false),
+            Some(Fault::Io) => Err(io::Error::from_raw_os_error(5)),
+            Some(Fault::Full) => Ok(true),
+            Some(Fault::Crash) => {
+                self.crashed = true;
+                Err(power_is_off())
+            }
+        }
+    }
+
+    /// As [`State::count`], for operations that do all or nothing.
+    fn count_whole(&mut self) -> io::Result<()> {
+        if self.count()? { Err(no_space()) } else { Ok(()) }
+    }
+
+    fn check_power(&self) -> io::Result<()> {
+        if self.crashed { Err(power_is_off()) } else { Ok(()) }
+    }
+
+    fn folder(&mut self, path: &Path) -> io::Result<&mut Folder> {
+        self.folders.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn node(&self, path: &Path) -> Option<Node> {
+        let (folder, name) = split(path);
+        if name.is_empty() {
+            return Some(Node::Folder);
+        }
+        self.folders.get(&folder)?.seen.get(&name).copied()
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        match self.node(path) {
+            Some(Node::File(inode)) => Ok(inode),
+            Some(Node::Folder) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn lose_names(&mut self) {
+        let mut tied = BTreeMap::new();
+        for (from, to) in std::mem::take(&mut self.renames) {
+            let kept = self.random() & 1 == 0;
+            tied.insert(from, kept);
+            tied.insert(to, kept);
+        }
+        let paths: Vec<PathBuf> = self.folders.keys().cloned().collect();
+        for path in paths {
+            let Folder { seen, stored } = self.folders[&path].clone();
+            let mut kept = stored.clone();
+            let names: Vec<&String> = stored.keys().chain(seen.keys().filter(|name| !stored.contains_key(*name))).collect();
+            for name in names {
+                if seen.get(name) == stored.get(name) {
+                    continue;
+                }
+                let chance = self.random() & 1 == 0;
+                if tied.get(&path.join(name)).copied().unwrap_or(chance) {
+                    match seen.get(name) {
+                        Some(node) => _ = kept.insert(name.clone(), *node),
+                        None => _ = kept.remove(name),
+                    }
+                }
+            }
+            self.folders.insert(path, Folder { seen: kept.clone(), stored: kept });
+        }
+    }
+
+    fn lose_bytes(&mut self) {
+        let inodes: Vec<Inode> = self.files.keys().copied().collect();
+        for inode in inodes {
+            let mut contents = std::mem::take(self.files.get_mut(&inode).expect("just listed"));
+            let mut kept = std::mem::take(&mut contents.stored);
+            // All, nothing, or piece by piece: pure chance alone would hardly ever keep a long write whole.
+            let mood = self.random() % 4;
+            for change in std::mem::take(&mut contents.unsynced) {
+                self.keep_some(&mut kept, change, mood);
+            }
+            self.files.insert(inode, Contents { seen: kept.clone(), stored: kept, unsynced: Vec::new(), failed: false });
+        }
+    }
+
+    fn keep_some(&mut self, kept: &mut Vec<u8>, change: Change, mood: u64) {
+        let keeps = |state: &mut Self| match mood {
+            0 => false,
+            1 => true,
+            _ => state.random() & 1 == 0,
+        };
+        match change {
+            Change::SetLen(len) => {
+                if keeps(self) {
+                    kept.resize(len, 0);
+                }
+            }
+            Change::Write { position, bytes } => {
+                for (at, piece) in bytes.chunks(TEAR_BYTES).enumerate() {
+                    if keeps(self) {
+                        let torn = if mood == 3 { self.random() as usize % (piece.len() + 1) } else { piece.len() };
+                        write_into(kept, position + at * TEAR_BYTES, &piece[..torn]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes folders that no name leads to any more, and files likewise.
+    fn drop_unreachable(&mut self) {
+        let mut reachable = vec![PathBuf::from("/")];
+        let mut at = 0;
+        while at < reachable.len() {
+            let path = reachable[at].clone();
+            let folders = self.folders[&path].seen.iter().filter(|(_, node)| **node == Node::Folder);
+            let children: Vec<PathBuf> = folders.map(|(name, _)| path.join(name)).collect();
+            for child in &children {
+                self.folders.entry(child.clone()).or_default();
+            }
+            reachable.extend(children);
+            at += 1;
+        }
+        self.folders.retain(|path, _| reachable.contains(path));
+        let named: Vec<Inode> = self
+            .folders
+            .values()
+            .flat_map(|folder| folder.seen.values())
+            .filter_map(|node| if let Node::File(inode) = node { Some(*inode) } else { None })
+            .collect();
+        self.files.retain(|inode, _| named.contains(inode));
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        state.check_power()?;
+        let (folder, name) = split(path);
+        let inode = match (state.inode(path), mode) {
+            (Ok(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Ok(inode), _) => inode,
+            (Err(error), OpenMode::Create | OpenMode::CreateNew) if error.kind() == io::ErrorKind::NotFound => {
+                state.folder(&folder)?;
+                state.count_whole()?;
+                let inode = state.next_inode;
+                state.next_inode += 1;
+                state.files.insert(inode, Contents::default());
+                state.folder(&folder)?.seen.insert(name, Node::File(inode));
+                inode
+            }
+            (Err(error), _) => return Err(error),
+        };
+        Ok(Arc::new(SimFile { disk: self.clone(), inode, generation: state.generation }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_power()?;
+        let mut at = PathBuf::from("/");
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let name = name.to_string_lossy().into_owned();
+            let child = at.join(&name);
+            match state.folder(&at)?.seen.get(&name) {
+                Some(Node::Folder) => {}
+                Some(Node::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+                None => {
+                    state.count_whole()?;
+                    state.folder(&at)?.seen.insert(name, Node::Folder);
+                    state.folders.insert(child.clone(), Folder::default());
+                }
+            }
+            at = child;
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut state = self.state();
+        state.check_power()?;
+        let folder = state.folder(path)?;
+        Ok(folder.seen.iter().map(|(name, node)| Entry { name: name.clone(), is_dir: *node == Node::Folder }).collect())
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        let state = self.state();
+        state.check_power()?;
+        let (len, is_dir) = match state.node(path) {
+            None => return Ok(None),
+            Some(Node::Folder) => (0, true),
+            Some(Node::File(inode)) => (state.files[&inode].seen.len() as u64, false),
+        };
+        Ok(Some(Metadata { len, is_dir, modified: TimestampMs(0) }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_power()?;
+        let node = state.node(from).ok_or(io::ErrorKind::NotFound)?;
+        state.count_whole()?;
+        let ((from_folder, from_name), (to_folder, to_name)) = (split(from), split(to));
+        state.folder(&to_folder)?.seen.insert(to_name, node);
+        state.folder(&from_folder)?.seen.remove(&from_name);
+        state.renames.push((from.to_owned(), to.to_owned()));
+        if node == Node::Folder {
+            // Which of both names survives a crash, what is in the folder goes with it.
+            let moved: Vec<PathBuf> = state.folders.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            for path in moved {
+                let folder = state.folders[&path].clone();
+                let renamed = to.join(path.strip_prefix(from).expect("just filtered"));
+                state.folders.insert(renamed, folder);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_power()?;
+        state.inode(path)?;
+        state.count_whole()?;
+        let (folder, name) = split(path);
+        state.folder(&folder)?.seen.remove(&name);
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.check_power()?;
+        if state.node(path) != Some(Node::Folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.count_whole()?;
+        for (_, folder) in state.folders.iter_mut().filter(|(inner, _)| inner.starts_with(path)) {
+            folder.seen.clear();
+        }
+        let (folder, name) = split(path);
+        state.folder(&folder)?.seen.remove(&name);
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<Synced> {
+        let mut state = self.state();
+        state.folder(path)?;
+        state.count_whole()?;
+        if state.lie != Some(Lie::Names) {
+            let folder = state.folder(path)?;
+            folder.stored = folder.seen.clone();
+            state.renames.retain(|(from, _)| from.parent() != Some(path));
+        }
+        Ok(Synced(()))
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let state = self.state();
+        state.check_power()?;
+        let used: u64 = state.files.values().map(|contents| contents.seen.len() as u64).sum();
+        Ok(Space { available: TOTAL_SPACE - used, total: TOTAL_SPACE })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        let _file = self.open(path, OpenMode::Create)?;
+        let mut state = self.state();
+        if state.locks.iter().any(|locked| locked == path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.locks.push(path.to_owned());
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), generation: state.generation }))
+    }
+}
+
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+    generation: u64,
+}
+
+impl DiskLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.generation == self.generation {
+            state.locks.retain(|locked| *locked != self.path);
+        }
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    inode: Inode,
+    generation: u64,
+}
+
+impl SimFile {
+    /// The disk, unless it has crashed since the file was opened.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        state.check_power()?;
+        if state.generation == self.generation { Ok(state) } else { Err(power_is_off()) }
+    }
+}
+
+fn contents(state: &mut State, inode: Inode) -> &mut Contents {
+    state.files.get_mut(&inode).expect("an open file has contents")
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(contents(&mut *self.state()?, self.inode).seen.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut state = self.state()?;
+        let seen = &contents(&mut state, self.inode).seen;
+        let rest = seen.get(position as usize..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.state()?.cold {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buffer, position)
+    }
+
+    fn write_all_at(&self, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let position = position as usize;
+        let crashing = state.faults.get(&state.operations) == Some(&Fault::Crash);
+        let counted = state.count();
+        let done = match &counted {
+            Ok(false) => bytes.len(),
+            Ok(true) => bytes.len() / 2,
+            // The power went while the bytes were on their way.
+            Err(_) if crashing => state.random() as usize % (bytes.len() + 1),
+            Err(_) => 0,
+        };
+        bytes.truncate(done);
+        let contents = contents(&mut state, self.inode);
+        write_into(&mut contents.seen, position, &bytes);
+        contents.unsynced.push(Change::Write { position, bytes });
+        if counted? { Err(no_space()) } else { Ok(()) }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        if contents(&mut state, self.inode).seen.len() as u64 == len {
+            return Ok(());
+        }
+        state.count_whole()?;
+        let contents = contents(&mut state, self.inode);
+        contents.seen.resize(len as usize, 0);
+        contents.unsynced.push(Change::SetLen(len as usize));
+        Ok(())
+    }
+
+    fn reserve(&self, _position: u64, _len: u64) -> io::Result<()> {
+        self.state()?.count_whole()
+    }
+
+    fn start_writeback(&self, _position: u64, _len: u64) -> io::Result<()> {
+        self.state().map(|_| ())
+    }
+
+    fn sync_data(&self) -> io::Result<Synced> {
+        let mut state = self.state()?;
+        let lies = state.lie == Some(Lie::Data);
+        let counted = state.count_whole();
+        let contents = contents(&mut state, self.inode);
+        if let Err(error) = counted {
+            // The kernel forgets that the pages were dirty: whether they got there is for the crash to show.
+            contents.failed = true;
+            return Err(error);
+        }
+        if !lies && !contents.failed {
+            contents.stored = contents.seen.clone();
+            contents.unsynced.clear();
+        }
+        Ok(Synced(()))
+    }
+}
+
+fn write_into(target: &mut Vec<u8>, position: usize, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let end = position + bytes.len();
+    if target.len() < end {
+        target.resize(end, 0);
+    }
+    target[position..end].copy_from_slice(bytes);
+}
+
+fn split(path: &Path) -> (PathBuf, String) {
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (folder, name)
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the simulated power is off")
+}
+
+fn no_space() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
