@@ -1,0 +1,41 @@
+//! Keys of groups (`GroupConfig`), sorted by name.
+
+use super::rows::*;
+
+#[rustfmt::skip]
+pub static GROUP: &[KeyDef] = &[
+    key("consumer.assignment.interval.ms", Int, Is("1000"), AtLeast(0.0), Medium, ReadOnly,
+        "Shortest time between two assignments of the consumer group."),
+    key("consumer.heartbeat.interval.ms", Int, Is("5000"), AtLeast(1.0), Medium, ReadOnly,
+        "How often its members are told to send a heartbeat."),
+    key("consumer.session.timeout.ms", Int, Is("45000"), AtLeast(1.0), Medium, ReadOnly,
+        "How long a member may be silent before it is dropped."),
+    key("share.assignment.interval.ms", Int, Is("1000"), AtLeast(0.0), Medium, ReadOnly,
+        "Shortest time between two assignments of the share group."),
+    key("share.auto.offset.reset", Text, Is("latest"), OffsetReset, Medium, ReadOnly,
+        "Where a share-partition starts: `latest`, `earliest`, or `by_duration:` and an ISO 8601 duration."),
+    key("share.delivery.count.limit", Int, Is("5"), AtLeast(2.0), Medium, ReadOnly,
+        "How often a record is delivered before it is given up."),
+    key("share.heartbeat.interval.ms", Int, Is("5000"), AtLeast(1.0), Medium, ReadOnly,
+        "How often members of the share group are told to send a heartbeat."),
+    key("share.isolation.level", Text, Is("read_uncommitted"), OneOf(&["read_committed", "read_uncommitted"]), Medium, ReadOnly,
+        "Whether records of open and aborted transactions are delivered."),
+    key("share.partition.max.record.locks", Int, Is("2000"), AtLeast(100.0), Medium, ReadOnly,
+        "Most records of one share-partition that are in flight at a time."),
+    key("share.record.lock.duration.ms", Int, Is("30000"), AtLeast(1000.0), Medium, ReadOnly,
+        "How long a record stays acquired before another member may get it."),
+    key("share.renew.acknowledge.enable", Boolean, Is("true"), Any, Medium, ReadOnly,
+        "Whether members may extend how long they hold a record."),
+    key("share.session.timeout.ms", Int, Is("45000"), AtLeast(1.0), Medium, ReadOnly,
+        "How long a member of the share group may be silent before it is dropped."),
+    key("streams.assignment.interval.ms", Int, Is("1000"), AtLeast(0.0), Medium, ReadOnly,
+        "Shortest time between two assignments of the streams group."),
+    key("streams.heartbeat.interval.ms", Int, Is("5000"), AtLeast(1.0), Medium, ReadOnly,
+        "How often its members are told to send a heartbeat."),
+    key("streams.initial.rebalance.delay.ms", Int, Is("3000"), AtLeast(0.0), Medium, ReadOnly,
+        "How long a new streams group waits for more members before its first assignment."),
+    key("streams.num.standby.replicas", Int, Is("0"), AtLeast(0.0), Medium, ReadOnly,
+        "Standby replicas of each task."),
+    key("streams.session.timeout.ms", Int, Is("45000"), AtLeast(1.0), Medium, ReadOnly,
+        "How long a member of the streams group may be silent before it is dropped."),
+];
