@@ -1,0 +1,133 @@
+//! Kafka's small text files: offsets per partition, leader epochs, the id of a topic.
+//!
+//! All of them are replaced in one durable step; a crash leaves the old contents or the new.
+//!
+//! ```text
+//! recovery-point-offset-checkpoint   leader-epoch-checkpoint   partition.metadata
+//!   0                                  0                         version: 0
+//!   2              (lines)             1                         topic_id: 3qGzHs0cR8mV0yZ5mA0b1A
+//!   orders 0 1234                      5 1200
+//!   orders 1 99                        (epoch, first offset)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use dohle_env::Disk;
+use dohle_env::disk::{read_file, replace_file};
+use dohle_types::{LeaderEpoch, Offset, PartitionIndex, Uuid};
+
+use crate::error::{LogError, failed};
+
+/// The largest checkpoint that is read: 100,000 partitions with names of the full length fit.
+const MAX_CHECKPOINT_BYTES: u64 = 64 << 20;
+const MAX_METADATA_BYTES: u64 = 4096;
+const VERSION: &str = "0";
+
+/// The file of a partition's folder that holds its leader epochs.
+pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
+/// The file of a partition's folder that holds the id of its topic.
+pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
+
+/// An offset per topic name and partition.
+pub type Offsets = BTreeMap<(String, PartitionIndex), Offset>;
+
+/// Reads a file of offsets; empty when there is none.
+pub fn read(disk: &dyn Disk, path: &Path) -> Result<Offsets, LogError> {
+    let mut offsets = Offsets::new();
+    for line in read_lines(disk, path)? {
+        let mut fields = line.split_ascii_whitespace();
+        let parsed = (|| {
+            let topic = fields.next()?.to_owned();
+            let partition = PartitionIndex(fields.next()?.parse().ok()?);
+            let offset = Offset(fields.next()?.parse().ok()?);
+            fields.next().is_none().then_some(((topic, partition), offset))
+        })();
+        let Some((partition, offset)) = parsed else {
+            return Err(LogError::corrupt(path, format!("'{line}' is not a topic, a partition and an offset")));
+        };
+        offsets.insert(partition, offset);
+    }
+    Ok(offsets)
+}
+
+/// Replaces a file of offsets.
+pub fn write(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> Result<(), LogError> {
+    let mut text = format!("{VERSION}\n{}\n", offsets.len());
+    for ((topic, partition), offset) in offsets {
+        writeln!(text, "{topic} {partition} {offset}").expect("a string takes all");
+    }
+    let _stored = replace_file(disk, path, text.as_bytes()).map_err(failed("replacing", path))?;
+    Ok(())
+}
+
+/// Reads a `leader-epoch-checkpoint`: epochs with their first offsets; empty when there is none.
+pub fn read_epochs(disk: &dyn Disk, path: &Path) -> Result<Vec<(LeaderEpoch, Offset)>, LogError> {
+    let mut epochs = Vec::new();
+    for line in read_lines(disk, path)? {
+        let parsed = line.split_once(' ').and_then(|(epoch, offset)| {
+            let epoch: i32 = epoch.parse().ok()?;
+            let offset: i64 = offset.trim().parse().ok()?;
+            (epoch >= 0 && offset >= 0).then_some((LeaderEpoch(epoch), Offset(offset)))
+        });
+        let Some(entry) = parsed else {
+            return Err(LogError::corrupt(path, format!("'{line}' is not a leader epoch and an offset")));
+        };
+        epochs.push(entry);
+    }
+    Ok(epochs)
+}
+
+/// The contents of a `leader-epoch-checkpoint`.
+pub fn encode_epochs(epochs: &[(LeaderEpoch, Offset)]) -> Vec<u8> {
+    let mut text = format!("{VERSION}\n{}\n", epochs.len());
+    for (epoch, offset) in epochs {
+        writeln!(text, "{epoch} {offset}").expect("a string takes all");
+    }
+    text.into_bytes()
+}
+
+/// The contents of a `partition.metadata`.
+pub fn encode_partition_metadata(topic_id: Uuid) -> Vec<u8> {
+    format!("version: 0\ntopic_id: {topic_id}").into_bytes()
+}
+
+/// The topic id in a `partition.metadata`. `Ok(None)` when there is no such file.
+pub fn read_partition_metadata(disk: &dyn Disk, path: &Path) -> Result<Option<Uuid>, LogError> {
+    let Some(contents) = read_file(disk, path, MAX_METADATA_BYTES).map_err(failed("reading", path))? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&contents);
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, v)| v.trim()))
+    };
+    if field("version") != Some("0") {
+        return Err(LogError::corrupt(path, "it has no line 'version: 0'"));
+    }
+    match field("topic_id").and_then(|id| id.parse::<Uuid>().ok()) {
+        Some(id) if !id.is_zero() => Ok(Some(id)),
+        _ => Err(LogError::corrupt(path, "it has no line with a topic_id")),
+    }
+}
+
+/// The lines after the version and the count, which has to be right.
+fn read_lines(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, LogError> {
+    let Some(contents) = read_file(disk, path, MAX_CHECKPOINT_BYTES).map_err(failed("reading", path))? else {
+        return Ok(Vec::new());
+    };
+    let text = String::from_utf8(contents).map_err(|_| LogError::corrupt(path, "it is not text"))?;
+    let mut lines = text.lines();
+    match lines.next() {
+        None => return Ok(Vec::new()),
+        Some(VERSION) => {}
+        Some(other) => return Err(LogError::corrupt(path, format!("unknown version '{other}'"))),
+    }
+    let claimed = lines.next().unwrap_or_default();
+    let entries: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if claimed.trim().parse() != Ok(entries.len()) {
+        let found = entries.len();
+        return Err(LogError::corrupt(path, format!("it claims '{claimed}' entries and has {found}")));
+    }
+    Ok(entries)
+}

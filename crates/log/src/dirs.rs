@@ -1,0 +1,251 @@
+//! A log directory: what it holds beside the logs, and which logs it holds.
+//!
+//! ```text
+//! .lock                                 held while a process uses the directory
+//! meta.properties                       version, cluster.id, node.id, directory.id
+//! .kafka_cleanshutdown                  {"version":0,"brokerEpoch":16}, while stopped cleanly
+//! recovery-point-offset-checkpoint      up to where each log is flushed
+//! log-start-offset-checkpoint           where each log starts, when that is inside of a segment
+//! replication-offset-checkpoint         the high watermarks
+//! cleaner-offset-checkpoint             up to where each log is compacted
+//! <topic>-<partition>/                  the logs
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dohle_env::Disk;
+use dohle_env::disk::{DiskLock, Space, read_file, replace_file};
+use dohle_types::{BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionIndex, Uuid};
+
+use crate::checkpoint::{self, Offsets, PARTITION_METADATA_FILE, read_partition_metadata};
+use crate::error::{LogError, failed};
+use crate::names::parse_folder_name;
+pub use crate::names::{FolderState, folder_name};
+use crate::recovery::ignore_missing;
+
+const LOCK_FILE: &str = ".lock";
+const META_FILE: &str = "meta.properties";
+const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+const LOG_START_FILE: &str = "log-start-offset-checkpoint";
+const HIGH_WATERMARK_FILE: &str = "replication-offset-checkpoint";
+const CLEANER_FILE: &str = "cleaner-offset-checkpoint";
+const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
+const META_VERSION: &str = "1";
+
+/// One log directory, locked against other processes until it is dropped.
+pub struct LogDir {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    meta: Option<MetaProperties>,
+    _lock: Box<dyn DiskLock>,
+}
+
+/// Whose directory it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaProperties {
+    pub cluster_id: ClusterId,
+    pub node_id: NodeId,
+    pub directory_id: Option<DirectoryId>,
+}
+
+/// What a clean stop has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanShutdown {
+    /// `NONE` when it was not known.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// A partition's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionFolder {
+    pub path: PathBuf,
+    pub topic: String,
+    pub partition: PartitionIndex,
+    pub state: FolderState,
+    /// From `partition.metadata`; `None` when a crash left none that can be read.
+    pub topic_id: Option<Uuid>,
+}
+
+impl LogDir {
+    /// Makes the directory if there is none, locks it, and reads whose it is.
+    pub fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, LogError> {
+        disk.create_dir_all(path).map_err(failed("making", path))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = match disk.lock(&lock_path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Err(LogError::InUse { path: path.to_owned() });
+            }
+            Err(error) => return Err(failed("locking", &lock_path)(error)),
+        };
+        let mut dir = Self { disk: Arc::clone(disk), path: path.to_owned(), meta: None, _lock: lock };
+        dir.meta = dir.read_meta()?;
+        Ok(dir)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The folder for a partition.
+    pub fn partition_path(&self, topic: &str, partition: PartitionIndex) -> PathBuf {
+        self.path.join(folder_name(topic, partition))
+    }
+
+    /// `None` for a directory that was never formatted.
+    pub fn meta(&self) -> Option<&MetaProperties> {
+        self.meta.as_ref()
+    }
+
+    pub fn write_meta(&mut self, meta: MetaProperties) -> Result<(), LogError> {
+        self.replace(META_FILE, &meta.encode())?;
+        // The directory itself may be new.
+        if let Some(parent) = self.path.parent() {
+            let _stored = self.disk.sync_dir(parent).map_err(failed("flushing", parent))?;
+        }
+        self.meta = Some(meta);
+        Ok(())
+    }
+
+    /// Reads `.kafka_cleanshutdown` and removes it durably: from here on the directory is in use.
+    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, LogError> {
+        let path = self.path.join(CLEAN_SHUTDOWN_FILE);
+        let contents = read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
+        let Some(contents) = contents else { return Ok(None) };
+        self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        let _stored = self.disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
+        let fields: serde_json::Value = serde_json::from_slice(&contents).unwrap_or_default();
+        // Its being there says that the stop was clean; the epoch is only told on.
+        let broker_epoch = fields["brokerEpoch"].as_i64().map_or(BrokerEpoch::NONE, BrokerEpoch);
+        Ok(Some(CleanShutdown { broker_epoch }))
+    }
+
+    /// The last thing written on a clean stop, when all logs are closed and the checkpoints stored.
+    pub fn write_clean_shutdown(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
+        self.replace(CLEAN_SHUTDOWN_FILE, format!(r#"{{"version":0,"brokerEpoch":{broker_epoch}}}"#).as_bytes())
+    }
+
+    pub fn recovery_points(&self) -> Result<Offsets, LogError> {
+        self.offsets(RECOVERY_POINT_FILE)
+    }
+
+    pub fn write_recovery_points(&self, offsets: &Offsets) -> Result<(), LogError> {
+        self.write_offsets(RECOVERY_POINT_FILE, offsets)
+    }
+
+    pub fn log_starts(&self) -> Result<Offsets, LogError> {
+        self.offsets(LOG_START_FILE)
+    }
+
+    pub fn write_log_starts(&self, offsets: &Offsets) -> Result<(), LogError> {
+        self.write_offsets(LOG_START_FILE, offsets)
+    }
+
+    pub fn high_watermarks(&self) -> Result<Offsets, LogError> {
+        self.offsets(HIGH_WATERMARK_FILE)
+    }
+
+    pub fn write_high_watermarks(&self, offsets: &Offsets) -> Result<(), LogError> {
+        self.write_offsets(HIGH_WATERMARK_FILE, offsets)
+    }
+
+    pub fn cleaner_points(&self) -> Result<Offsets, LogError> {
+        self.offsets(CLEANER_FILE)
+    }
+
+    pub fn write_cleaner_points(&self, offsets: &Offsets) -> Result<(), LogError> {
+        self.write_offsets(CLEANER_FILE, offsets)
+    }
+
+    /// All partition folders. Other files and folders are not ours to judge.
+    pub fn scan(&self) -> Result<Vec<PartitionFolder>, LogError> {
+        let mut folders = Vec::new();
+        for entry in self.disk.list(&self.path).map_err(failed("listing", &self.path))? {
+            let Some((topic, partition, state)) = parse_folder_name(&entry.name).filter(|_| entry.is_dir) else { continue };
+            let path = self.path.join(&entry.name);
+            let topic_id = match read_partition_metadata(self.disk.as_ref(), &path.join(PARTITION_METADATA_FILE)) {
+                Ok(topic_id) => topic_id,
+                Err(error @ LogError::Corrupt { .. }) => {
+                    tracing::warn!(%error, "a partition's folder does not say which topic it is of");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            folders.push(PartitionFolder { topic: topic.to_owned(), partition, state, topic_id, path });
+        }
+        Ok(folders)
+    }
+
+    /// Removes a folder that was renamed to be deleted.
+    pub fn remove_deleted(&self, folder: &Path) -> Result<(), LogError> {
+        self.disk.remove_dir_all(folder).or_else(ignore_missing).map_err(failed("removing", folder))
+    }
+
+    pub fn space(&self) -> Result<Space, LogError> {
+        self.disk.space(&self.path).map_err(failed("asking for the space of", &self.path))
+    }
+
+    fn offsets(&self, name: &str) -> Result<Offsets, LogError> {
+        checkpoint::read(self.disk.as_ref(), &self.path.join(name))
+    }
+
+    fn write_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), LogError> {
+        checkpoint::write(self.disk.as_ref(), &self.path.join(name), offsets)
+    }
+
+    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), LogError> {
+        let path = self.path.join(name);
+        let _stored = replace_file(self.disk.as_ref(), &path, contents).map_err(failed("replacing", &path))?;
+        Ok(())
+    }
+
+    fn read_meta(&self) -> Result<Option<MetaProperties>, LogError> {
+        let path = self.path.join(META_FILE);
+        let contents = read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
+        contents.map(|contents| MetaProperties::decode(&contents, &path)).transpose()
+    }
+}
+
+impl MetaProperties {
+    fn encode(&self) -> Vec<u8> {
+        let Self { cluster_id, node_id, directory_id } = self;
+        let directory = directory_id.map(|id| format!("directory.id={id}\n")).unwrap_or_default();
+        format!("#\ncluster.id={cluster_id}\n{directory}node.id={node_id}\nversion={META_VERSION}\n").into_bytes()
+    }
+
+    fn decode(contents: &[u8], path: &Path) -> Result<Self, LogError> {
+        let text = String::from_utf8_lossy(contents);
+        let field = |key: &str| {
+            text.lines()
+                .map(str::trim)
+                .filter(|line| !line.starts_with(['#', '!']))
+                .find_map(|line| line.split_once('=').filter(|(name, _)| name.trim() == key))
+                .map(|(_, value)| value.trim().replace('\\', ""))
+                .filter(|value| !value.is_empty())
+        };
+        match field("version").as_deref() {
+            Some(META_VERSION) => {}
+            Some("0") => {
+                let what = "it has version 0, from before KRaft; format the directory for KRaft first";
+                return Err(LogError::corrupt(path, what));
+            }
+            Some(other) => return Err(LogError::corrupt(path, format!("it has the unknown version '{other}'"))),
+            None => return Err(LogError::corrupt(path, "it has no 'version'")),
+        }
+        let cluster_id = field("cluster.id").ok_or_else(|| LogError::corrupt(path, "it has no 'cluster.id'"))?;
+        let node_id = field("node.id").ok_or_else(|| LogError::corrupt(path, "it has no 'node.id'"))?;
+        let node_id = node_id
+            .parse()
+            .map_err(|_| LogError::corrupt(path, format!("its node.id '{node_id}' is not a number")))?;
+        let directory_id = field("directory.id")
+            .map(|id| id.parse().map_err(|_| LogError::corrupt(path, format!("its directory.id '{id}' is not an id"))))
+            .transpose()?;
+        Ok(Self { cluster_id, node_id: NodeId(node_id), directory_id })
+    }
+}

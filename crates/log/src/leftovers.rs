@@ -1,0 +1,148 @@
+//! What a folder holds, and what a stop in the middle of something has left in it.
+//!
+//! - `.deleted`: no longer part of the log; removed.
+//! - `.cleaned`: an unfinished compaction; removed.
+//! - `.swap`: a finished compaction. The segments it was made from go, then it takes their place. Not if a `.cleaned` of the same
+//!   or a lower offset is there: then the compaction had more to write, and the old segments still hold everything.
+//! - an index without its `.log`: removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use dohle_env::Disk;
+use dohle_env::disk::OpenMode;
+use dohle_types::{Offset, TimestampMs};
+
+use crate::error::{LogError, failed};
+use crate::frame::{HEADER_WINDOW_BYTES, Scanner};
+use crate::names::{FileKind, FileState, file_name, parse_file_name};
+use crate::recovery::{ignore_missing, storage};
+use crate::source::Source;
+
+/// What is on disk of one segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentFiles {
+    pub size: u64,
+    pub modified: TimestampMs,
+    /// Whether both `.index` and `.timeindex` are there.
+    pub has_indexes: bool,
+}
+
+/// The live files of a folder.
+pub(crate) struct Survey {
+    pub segments: BTreeMap<Offset, SegmentFiles>,
+    pub snapshots: BTreeSet<Offset>,
+}
+
+type Files = BTreeSet<(Offset, FileKind)>;
+
+/// Lists a folder, finishing or undoing what was interrupted.
+pub(crate) fn survey(disk: &dyn Disk, dir: &Path) -> Result<Survey, LogError> {
+    let (mut live, mut swaps, mut cleaned, mut dead) = (Files::new(), Files::new(), Files::new(), Vec::new());
+    for entry in disk.list(dir).map_err(failed("listing", dir))? {
+        let Some((base, kind, state)) = parse_file_name(&entry.name) else { continue };
+        match state {
+            FileState::Live => _ = live.insert((base, kind)),
+            FileState::Swap => _ = swaps.insert((base, kind)),
+            FileState::Cleaned => _ = cleaned.insert((base, kind)),
+            FileState::Deleted => dead.push(entry.name),
+        }
+    }
+    let unfinished = cleaned.first().map(|(base, _)| *base);
+    for (base, kind) in cleaned {
+        dead.push(file_name(base, kind, FileState::Cleaned));
+    }
+    let (finished, undone): (Files, Files) =
+        swaps.into_iter().partition(|(base, _)| unfinished.is_none_or(|unfinished| *base < unfinished));
+    dead.extend(undone.into_iter().map(|(base, kind)| file_name(base, kind, FileState::Swap)));
+    let mut changed = !dead.is_empty();
+    for name in dead {
+        remove(disk, dir, &name)?;
+    }
+    if !finished.is_empty() {
+        changed = true;
+        finish_swaps(disk, dir, &finished, &mut live)?;
+    }
+    let orphans: Files = live.iter().filter(|(base, kind)| is_orphan(&live, *base, *kind)).copied().collect();
+    for (base, kind) in orphans {
+        changed = true;
+        tracing::warn!(dir = %dir.display(), name = file_name(base, kind, FileState::Live), "removing an index without a log");
+        remove(disk, dir, &file_name(base, kind, FileState::Live))?;
+        live.remove(&(base, kind));
+    }
+    if changed {
+        let _stored = disk.sync_dir(dir).map_err(failed("flushing", dir))?;
+    }
+    describe(disk, dir, &live)
+}
+
+fn describe(disk: &dyn Disk, dir: &Path, live: &Files) -> Result<Survey, LogError> {
+    let mut found = Survey { segments: BTreeMap::new(), snapshots: BTreeSet::new() };
+    for (base, kind) in live {
+        match kind {
+            FileKind::Log => {
+                let path = dir.join(file_name(*base, FileKind::Log, FileState::Live));
+                let metadata = disk.metadata(&path).map_err(failed("looking at", &path))?;
+                let metadata = metadata.ok_or_else(|| LogError::corrupt(&path, "it vanished while it was opened"))?;
+                let has = |kind| live.contains(&(*base, kind));
+                let has_indexes = has(FileKind::OffsetIndex) && has(FileKind::TimeIndex);
+                let files = SegmentFiles { size: metadata.len, modified: metadata.modified, has_indexes };
+                found.segments.insert(*base, files);
+            }
+            FileKind::ProducerSnapshot => _ = found.snapshots.insert(*base),
+            FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TransactionIndex => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Puts finished compactions in the place of what they were made from.
+fn finish_swaps(disk: &dyn Disk, dir: &Path, finished: &Files, live: &mut Files) -> Result<(), LogError> {
+    for (base, kind) in finished {
+        if *kind != FileKind::Log {
+            continue;
+        }
+        let end = end_of(disk, dir, *base)?;
+        let replaced: Vec<(Offset, FileKind)> = live.range((*base, FileKind::Log)..(end, FileKind::Log)).copied().collect();
+        for (old, old_kind) in replaced {
+            if old != *base || old_kind == FileKind::Log {
+                remove(disk, dir, &file_name(old, old_kind, FileState::Live))?;
+                live.remove(&(old, old_kind));
+            }
+        }
+    }
+    for (base, kind) in finished {
+        let from = dir.join(file_name(*base, *kind, FileState::Swap));
+        let to = dir.join(file_name(*base, *kind, FileState::Live));
+        disk.rename(&from, &to).map_err(failed("renaming", &from))?;
+        live.insert((*base, *kind));
+    }
+    Ok(())
+}
+
+/// The offset after the last batch of a `.log.swap`.
+fn end_of(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Offset, LogError> {
+    let path = dir.join(file_name(base, FileKind::Log, FileState::Swap));
+    let file = disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
+    let len = file.len().map_err(failed("reading", &path))?;
+    let mut scanner = Scanner::new(Source::waiting(file), &path, 0, len, HEADER_WINDOW_BYTES);
+    let mut end = base.next();
+    while let Some(frame) = scanner.next().map_err(storage)? {
+        end = frame.next_offset();
+    }
+    Ok(end)
+}
+
+fn is_orphan(live: &Files, base: Offset, kind: FileKind) -> bool {
+    match kind {
+        FileKind::Log | FileKind::ProducerSnapshot => false,
+        FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TransactionIndex => {
+            !live.contains(&(base, FileKind::Log))
+        }
+    }
+}
+
+fn remove(disk: &dyn Disk, dir: &Path, name: &str) -> Result<(), LogError> {
+    let path = dir.join(name);
+    disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))
+}

@@ -1,0 +1,423 @@
+//! Opening a log: after a clean stop its files are trusted, after a crash what lies past the recovery point is verified.
+//!
+//! ```text
+//! survey      list the folder; finish or undo what a crash has interrupted (`leftovers.rs`)
+//! trust       segments that end at or below the recovery point: sizes only
+//! verify      the others, batch by batch: structure, order, and the checksum of what is past the recovery point. The first
+//!             batch that is not right ends the log; what follows is cut off
+//! replay      the producers, from the newest snapshot on; the epochs, from their checkpoint and the verified batches
+//! ```
+//! Verified segments are flushed, with new index files, before anything past the old recovery point counts as durable: a process
+//! that was killed leaves bytes in the page cache that a power cut can still take.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dohle_config::TopicSettings;
+use dohle_env::disk::{OpenMode, read_file};
+use dohle_records::Batch;
+use dohle_types::{Offset, TimestampMs, Uuid};
+
+use crate::checkpoint::{LEADER_EPOCH_FILE, encode_partition_metadata, read_epochs, read_partition_metadata};
+use crate::epochs::Epochs;
+use crate::error::{LogError, ReadError, failed};
+use crate::frame::{Frame, HEADER_WINDOW_BYTES, SCAN_WINDOW_BYTES, Scanner};
+use crate::leftovers::{SegmentFiles, survey};
+use crate::log::{Log, LogContext};
+use crate::marker::marker_of;
+use crate::names::FileKind;
+use crate::producers::Producers;
+use crate::segment::{Largest, Segment};
+use crate::snapshot;
+
+/// A snapshot is never larger: ten million producers.
+const MAX_SNAPSHOT_BYTES: u64 = 512 << 20;
+
+/// What is known about a log before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The log directory was stopped cleanly: `.kafka_cleanshutdown` was there.
+    pub clean: bool,
+    /// From `recovery-point-offset-checkpoint`: everything below is flushed.
+    pub recovery_point: Offset,
+    /// From `log-start-offset-checkpoint`.
+    pub log_start: Offset,
+}
+
+impl Recovery {
+    /// Nothing is known: verify everything.
+    pub const UNKNOWN: Self = Self { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
+}
+
+impl Log {
+    /// Makes the log of a new partition, or takes over a folder that holds none yet. Nothing is flushed: the first flush does it.
+    pub fn create(
+        context: &LogContext,
+        dir: PathBuf,
+        topic_id: Uuid,
+        settings: Arc<TopicSettings>,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        let mut log = Self::new(context, dir, topic_id, settings, Offset::ZERO, now);
+        log.make_folder()?;
+        Ok(log)
+    }
+
+    /// Opens the log in a folder; makes it when there is none.
+    pub fn open(
+        context: &LogContext,
+        dir: PathBuf,
+        topic_id: Uuid,
+        settings: Arc<TopicSettings>,
+        recovery: Recovery,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        let mut log = Self::new(context, dir, topic_id, settings, recovery.log_start, now);
+        let found = context.disk.metadata(&log.dir).map_err(failed("looking at", &log.dir))?;
+        if found.is_none() {
+            log.make_folder()?;
+            return Ok(log);
+        }
+        log.check_topic_id()?;
+        let files = survey(log.disk(), &log.dir)?;
+        log.snapshots = files.snapshots;
+        log.epochs = Epochs::of(read_epochs(log.disk(), &log.dir.join(LEADER_EPOCH_FILE))?);
+        log.load(files.segments, recovery, now)?;
+        Ok(log)
+    }
+
+    fn make_folder(&mut self) -> Result<(), LogError> {
+        self.disk().create_dir_all(&self.dir).map_err(failed("making", &self.dir))?;
+        self.dirty.parent = true;
+        self.write_metadata()
+    }
+
+    fn write_metadata(&mut self) -> Result<(), LogError> {
+        let path = self.metadata_path();
+        let contents = encode_partition_metadata(self.topic_id);
+        let file = self.disk().open(&path, OpenMode::Create).map_err(failed("making", &path))?;
+        file.set_len(0).map_err(failed("emptying", &path))?;
+        file.write_all_at(&[std::io::IoSlice::new(&contents)], 0).map_err(failed("writing", &path))?;
+        self.dirty.metadata = true;
+        Ok(())
+    }
+
+    fn check_topic_id(&mut self) -> Result<(), LogError> {
+        let path = self.metadata_path();
+        match read_partition_metadata(self.disk(), &path) {
+            Ok(Some(found)) if found == self.topic_id => Ok(()),
+            Ok(Some(found)) => {
+                let expected = self.topic_id;
+                Err(LogError::corrupt(&path, format!("the folder is of topic id {found}, not of {expected}")))
+            }
+            // Torn by a crash before the first flush: nothing in the folder was acknowledged then.
+            Ok(None) | Err(LogError::Corrupt { .. }) => self.write_metadata(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn load(
+        &mut self,
+        files: BTreeMap<Offset, SegmentFiles>,
+        recovery: Recovery,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
+        let Some(first) = files.keys().next().copied() else {
+            return self.start_empty(recovery.log_start, now);
+        };
+        self.start = recovery.log_start.max(first);
+        self.segments.clear();
+        for (base, found) in &files {
+            let jitter_ms = self.draw_jitter();
+            self.segments.push_back(Segment::found(*base, found.size, found.modified, jitter_ms));
+        }
+        let suspect = self.first_suspect(&files, recovery);
+        self.verify(suspect, recovery, now)?;
+        let untouched = recovery.clean && self.dirty.written.is_empty();
+        self.recovery_point = if untouched { self.end } else { recovery.recovery_point.min(self.end) };
+        self.epochs.truncate_from_end(self.end);
+        self.epochs.truncate_from_start(self.start);
+        self.drop_snapshots_after(self.end)?;
+        if self.start > self.end {
+            return self.reset_to(self.start);
+        }
+        Ok(())
+    }
+
+    /// A folder without a segment: what the log held is gone, or there never was anything.
+    fn start_empty(&mut self, start: Offset, now: TimestampMs) -> Result<(), LogError> {
+        self.segments.clear();
+        self.push_segment(start, now);
+        self.epochs.clear();
+        self.dirty.epochs = true;
+        self.drop_snapshots_after(Offset::NONE)
+    }
+
+    /// The first segment that has to be verified; there is none when this is past the last.
+    fn first_suspect(&self, files: &BTreeMap<Offset, SegmentFiles>, recovery: Recovery) -> usize {
+        let flushed = (0..self.segments.len())
+            .take_while(|at| recovery.clean || self.segments.get(at + 1).is_some_and(|next| next.base <= recovery.recovery_point))
+            .count();
+        // Without an index nothing can be found; making one is the same walk.
+        let lacking = self.segments.iter().position(|segment| !files[&segment.base].has_indexes);
+        // An empty segment needs none.
+        lacking.filter(|at| self.segments[*at].size > 0).map_or(flushed, |at| at.min(flushed))
+    }
+
+    /// Verifies the segments from `suspect` on and replays what the newest snapshot does not hold.
+    fn verify(&mut self, suspect: usize, recovery: Recovery, now: TimestampMs) -> Result<(), LogError> {
+        let trusted_end = self.segments.get(suspect).map(|segment| segment.base);
+        self.end = match trusted_end {
+            Some(base) => base,
+            None => match self.end_of_last()? {
+                Some(end) => end,
+                // Stopped cleanly, and yet the last batch is not whole.
+                None => return self.verify(self.segments.len() - 1, Recovery { clean: false, ..recovery }, now),
+            },
+        };
+        self.replay_trusted(now)?;
+        let mut at = suspect;
+        while at < self.segments.len() {
+            // After a crash a segment may have lost its end where a batch ended. What comes next does not continue it.
+            let unflushed = !recovery.clean && self.segments[at].base > recovery.recovery_point;
+            let broken_off = unflushed && self.segments[at].base != self.end && !self.settings.cleanup_compact;
+            if broken_off {
+                let path = self.path(self.segments[at].base, FileKind::Log);
+                tracing::warn!(path = %path.display(), end = %self.end, "dropping a segment that does not continue the log");
+                return self.drop_segments_from(at, now);
+            }
+            let trusted = if recovery.clean { Offset(i64::MAX) } else { recovery.recovery_point };
+            if !self.verify_segment(at, trusted)? {
+                return self.drop_segments_from(at + 1, now);
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// The end of the log by the batches after the last index entry. `None` when they are not right.
+    fn end_of_last(&self) -> Result<Option<Offset>, LogError> {
+        let view = self.view(self.segments.len() - 1, true);
+        if view.size == 0 {
+            return Ok(Some(view.base));
+        }
+        let mut scanner = view.scanner(view.position_before(Offset(view.base.get() + i64::from(u32::MAX)))?, HEADER_WINDOW_BYTES)?;
+        let mut end = view.base;
+        loop {
+            match scanner.next() {
+                Ok(Some(frame)) => end = frame.next_offset(),
+                Ok(None) => return Ok(Some(end)),
+                Err(ReadError::Damaged { .. }) => return Ok(None),
+                Err(error) => return Err(storage(error)),
+            }
+        }
+    }
+
+    /// Brings the producers up to the end of what is trusted.
+    pub(crate) fn replay_trusted(&mut self, now: TimestampMs) -> Result<(), LogError> {
+        let first = self.segments.front().map_or(self.start, |segment| segment.base);
+        let from = self.load_snapshot(now)?.unwrap_or(first);
+        self.replay_producers(from, self.end)
+    }
+
+    /// Takes the newest snapshot that is at or below the end. Where it stands, or `None` without one.
+    pub(crate) fn load_snapshot(&mut self, now: TimestampMs) -> Result<Option<Offset>, LogError> {
+        self.producers.clear();
+        let candidates: Vec<Offset> = self.snapshots.range(..=self.end).rev().copied().collect();
+        for at in candidates {
+            if let Some((_, contents)) = self.dirty.snapshots.iter().find(|(pending, _)| *pending == at) {
+                self.producers = Producers::of(snapshot::decode(contents).expect("it was just encoded"));
+                return Ok(Some(at));
+            }
+            let path = self.path(at, FileKind::ProducerSnapshot);
+            let contents = read_file(self.disk(), &path, MAX_SNAPSHOT_BYTES).map_err(failed("reading", &path))?;
+            match snapshot::decode(&contents.unwrap_or_default()) {
+                Ok(states) => {
+                    self.producers = Producers::of(states);
+                    self.producers.expire(now, self.context.producer_id_expiration_ms);
+                    return Ok(Some(at));
+                }
+                Err(what) => {
+                    tracing::warn!(path = %path.display(), what, "removing a producer snapshot that cannot be read");
+                    self.disk().remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+                    self.snapshots.remove(&at);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Replays the batches of `[from, to)` for the producers.
+    pub(crate) fn replay_producers(&mut self, from: Offset, to: Offset) -> Result<(), LogError> {
+        if from >= to {
+            return Ok(());
+        }
+        for at in self.segment_of(from)..self.segments.len() {
+            let view = self.view(at, true);
+            if view.base >= to || view.size == 0 {
+                break;
+            }
+            let mut scanner = view.scanner(view.position_before(from)?, HEADER_WINDOW_BYTES)?;
+            while let Some(frame) = scanner.next().map_err(storage)? {
+                if frame.base_offset >= to {
+                    return Ok(());
+                }
+                if frame.base_offset >= from {
+                    self.replay_frame(&mut scanner, &frame).map_err(storage)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through one segment, noting everything anew. Whether all of it is right; if not, it is cut.
+    fn verify_segment(&mut self, at: usize, trusted: Offset) -> Result<bool, LogError> {
+        let view = self.view(at, true);
+        let replay_from = self.end;
+        self.segments[at].start_over();
+        let mut damage = None;
+        if view.size > 0 {
+            let mut scanner = view.scanner(0, SCAN_WINDOW_BYTES)?;
+            loop {
+                match self.verify_next(at, &mut scanner, trusted, replay_from) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error @ ReadError::Damaged { .. }) => {
+                        damage = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(storage(error)),
+                }
+            }
+        }
+        let file = self.reopen(at)?;
+        if let Some(damage) = &damage {
+            let (kept, lost) = (self.segments[at].size, view.size - self.segments[at].size);
+            tracing::warn!(%damage, kept, lost, end = %self.end, "cutting a segment at a batch that is not right");
+            let path = view.path(FileKind::Log);
+            file.set_len(kept).map_err(failed("cutting", &path))?;
+        }
+        let base = self.segments[at].base;
+        self.dirty.note_written(base, &file);
+        if at + 1 < self.segments.len() && damage.is_none() {
+            let indexes = self.segments[at].seal();
+            self.dirty.sealed.push((base, indexes));
+        }
+        Ok(damage.is_none())
+    }
+
+    fn reopen(&mut self, at: usize) -> Result<Arc<dyn dohle_env::DiskFile>, LogError> {
+        let path = self.path(self.segments[at].base, FileKind::Log);
+        let file = self.disk().open(&path, OpenMode::ReadWrite).map_err(failed("opening", &path))?;
+        self.segments[at].file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Takes one more batch of a segment into the log. `Ok(false)` at its end.
+    fn verify_next(&mut self, at: usize, scanner: &mut Scanner, trusted: Offset, replay_from: Offset) -> Result<bool, ReadError> {
+        let Some(frame) = scanner.next()? else { return Ok(false) };
+        let path = || self.path(self.segments[at].base, FileKind::Log);
+        let damaged = |what: String| ReadError::Damaged { path: path(), position: frame.position, what };
+        if frame.base_offset < self.end.max(self.segments[at].base) || !self.segments[at].reaches(frame.last_offset) {
+            return Err(damaged(format!("it has offset {}, and {} comes next", frame.base_offset, self.end)));
+        }
+        if frame.next_offset() > trusted {
+            scanner.checked_bytes_of(&frame)?;
+        }
+        let interval = u64::from(self.settings.index_interval_bytes);
+        // A marker that cannot be read is damage: nothing of the batch may be noted before that is known.
+        let aborted = if frame.base_offset >= replay_from { self.replay_frame(scanner, &frame)? } else { None };
+        self.segments[at].note(frame.last_offset, frame.max_timestamp, frame.size, interval);
+        if let Some(aborted) = aborted {
+            self.segments[at].note_aborted(aborted);
+        }
+        self.dirty.epochs |= self.epochs.observe(frame.leader_epoch, frame.base_offset);
+        self.end = frame.next_offset();
+        Ok(true)
+    }
+
+    fn replay_frame(
+        &mut self,
+        scanner: &mut Scanner,
+        frame: &Frame,
+    ) -> Result<Option<crate::index::AbortedTransaction>, ReadError> {
+        let Some(header) = frame.header.filter(dohle_records::BatchHeader::has_producer) else { return Ok(None) };
+        let mut marker = None;
+        if header.is_control() {
+            let bytes = scanner.bytes_of(frame)?;
+            let batch = Batch::parse(&bytes).map_err(|error| error.to_string());
+            marker = batch.and_then(|batch| marker_of(&batch)).map_err(|what| scanner.damaged_at(frame, what))?;
+        }
+        Ok(self.producers.replay(&header, marker))
+    }
+
+    /// Brings the active segment's indexes into memory, before it is appended to.
+    pub(crate) fn load_active(&mut self) -> Result<(), LogError> {
+        let at = self.segments.len() - 1;
+        if self.segments[at].indexes.is_some() {
+            return Ok(());
+        }
+        let view = self.view(at, true);
+        let Some(indexes) = view.load_indexes()? else { return self.walk_active(at) };
+        let largest = indexes.times.last().map_or(Largest { timestamp: TimestampMs::NONE, offset: view.base }, |last| {
+            Largest { timestamp: last.timestamp, offset: view.base.plus(i64::from(last.relative)) }
+        });
+        let first = if view.size == 0 { None } else { view.scanner(0, HEADER_WINDOW_BYTES)?.next().map_err(storage)? };
+        let segment = &mut self.segments[at];
+        segment.indexes = Some(Arc::new(indexes));
+        segment.largest = Some(largest);
+        segment.first_timestamp = first.map(|frame| frame.max_timestamp);
+        Ok(())
+    }
+
+    /// Makes the active segment's indexes anew, where its files are not right.
+    fn walk_active(&mut self, at: usize) -> Result<(), LogError> {
+        let view = self.view(at, true);
+        let interval = u64::from(self.settings.index_interval_bytes);
+        let aborted = view.aborted()?;
+        self.segments[at].start_over();
+        if view.size == 0 {
+            return Ok(());
+        }
+        let mut scanner = view.scanner(0, HEADER_WINDOW_BYTES)?;
+        while let Some(frame) = scanner.next().map_err(storage)? {
+            self.segments[at].note(frame.last_offset, frame.max_timestamp, frame.size, interval);
+        }
+        for entry in aborted {
+            self.segments[at].note_aborted(entry);
+        }
+        Ok(())
+    }
+
+    /// Removes the producer snapshots that stand after `offset`.
+    pub(crate) fn drop_snapshots_after(&mut self, offset: Offset) -> Result<(), LogError> {
+        let stale = self.snapshots.split_off(&Offset(offset.get() + 1));
+        self.dirty.snapshots.retain(|(at, _)| !stale.contains(at));
+        let removed = !stale.is_empty();
+        for at in stale {
+            let path = self.path(at, FileKind::ProducerSnapshot);
+            self.disk().remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        }
+        if removed {
+            // One that came back after a crash would stand beside records it has never seen.
+            let _stored = self.disk().sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Damage where everything was to be trusted.
+pub(crate) fn storage(error: ReadError) -> LogError {
+    match error {
+        ReadError::Storage(error) => error,
+        ReadError::Damaged { path, position, what } => {
+            LogError::Corrupt { path, what: format!("the batch at byte {position} is damaged: {what}") }
+        }
+        ReadError::OutOfRange { offset, .. } => unreachable!("offset {offset} was not asked for"),
+    }
+}

@@ -1,0 +1,276 @@
+//! One segment: a `.log` file and what is known about it.
+//!
+//! A [`Segment`] belongs to its log and changes; a [`SegmentView`] is what others may take away to read on another thread. An
+//! idle segment holds no descriptor, and a closed one no index.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dohle_env::disk::{OpenMode, read_file};
+use dohle_env::{Disk, DiskFile};
+use dohle_types::{Offset, TimestampMs};
+
+use crate::error::{LogError, ReadError, failed};
+use crate::frame::{Frame, HEADER_WINDOW_BYTES, Scanner};
+use crate::index::{self, AbortedTransaction, Indexes, OffsetEntry, TimeEntry};
+use crate::names::{FileKind, FileState, file_name};
+use crate::source::Source;
+
+/// An index file is never larger: one entry for each KiB of the largest segment.
+const MAX_INDEX_BYTES: u64 = 256 << 20;
+
+/// The largest timestamp of a segment, and the last offset of the first batch that has it. The timestamp is `NONE` when no
+/// batch carries one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Largest {
+    pub timestamp: TimestampMs,
+    pub offset: Offset,
+}
+
+impl Largest {
+    pub const UNKNOWN: Self = Self { timestamp: TimestampMs::NONE, offset: Offset::NONE };
+}
+
+pub(crate) struct Segment {
+    pub base: Offset,
+    pub size: u64,
+    pub created: TimestampMs,
+    pub jitter_ms: u64,
+    /// In memory while the segment is appended to and until its index files are stored.
+    pub indexes: Option<Arc<Indexes>>,
+    /// `None` while the files have not been asked.
+    pub largest: Option<Largest>,
+    /// The largest timestamp of the first batch; decides when the segment is rolled by time.
+    pub first_timestamp: Option<TimestampMs>,
+    /// How many bytes were appended since the last index entry.
+    unindexed: u64,
+    pub file: Option<Arc<dyn DiskFile>>,
+    /// Whether the file was used since the log was last maintained.
+    pub used: bool,
+    /// Where the last read ended, for the one that goes on from there.
+    pub hint: Option<(Offset, u64)>,
+}
+
+impl Segment {
+    /// A segment without a byte and without a file.
+    pub fn new(base: Offset, created: TimestampMs, jitter_ms: u64) -> Self {
+        Self {
+            indexes: Some(Arc::new(Indexes::default())),
+            largest: Some(Largest { timestamp: TimestampMs::NONE, offset: base }),
+            ..Self::found(base, 0, created, jitter_ms)
+        }
+    }
+
+    /// A segment whose files are there.
+    pub fn found(base: Offset, size: u64, created: TimestampMs, jitter_ms: u64) -> Self {
+        Self {
+            base,
+            size,
+            created,
+            jitter_ms,
+            indexes: None,
+            largest: None,
+            first_timestamp: None,
+            unindexed: 0,
+            file: None,
+            used: false,
+            hint: None,
+        }
+    }
+
+    /// Forgets what was noted of batches, before they are noted again from the first on.
+    pub fn start_over(&mut self) {
+        self.indexes = Some(Arc::new(Indexes::default()));
+        self.largest = Some(Largest { timestamp: TimestampMs::NONE, offset: self.base });
+        self.first_timestamp = None;
+        self.unindexed = 0;
+        self.size = 0;
+    }
+
+    /// Whether offsets up to `last` can be written as distances from the base.
+    pub fn reaches(&self, last: Offset) -> bool {
+        i32::try_from(last.get() - self.base.get()).is_ok_and(|relative| relative >= 0)
+    }
+
+    /// Notes a batch that lies at the end. Its indexes have to be in memory.
+    pub fn note(&mut self, last_offset: Offset, max_timestamp: TimestampMs, size: u64, interval: u64) {
+        let relative = u32::try_from(last_offset.get() - self.base.get()).expect("the segment reaches it");
+        let largest = self.largest.as_mut().expect("known while the indexes are in memory");
+        if self.size == 0 {
+            self.first_timestamp = Some(max_timestamp);
+        }
+        if max_timestamp > largest.timestamp {
+            *largest = Largest { timestamp: max_timestamp, offset: last_offset };
+        }
+        if self.unindexed > interval {
+            let indexes = Arc::make_mut(self.indexes.as_mut().expect("in memory"));
+            let position = u32::try_from(self.size).expect("a segment is below 4 GiB");
+            indexes.offsets.push(OffsetEntry { relative, position });
+            indexes.push_time(time_entry(self.base, *largest));
+            self.unindexed = 0;
+        }
+        self.size += size;
+        self.unindexed += size;
+    }
+
+    pub fn note_aborted(&mut self, aborted: AbortedTransaction) {
+        Arc::make_mut(self.indexes.as_mut().expect("in memory")).aborted.push(aborted);
+    }
+
+    /// Ends the time index with the largest timestamp, as a segment has it that is closed.
+    pub fn seal(&mut self) -> Arc<Indexes> {
+        let indexes = self.indexes.as_mut().expect("in memory");
+        if let Some(largest) = self.largest
+            && largest.timestamp.get() >= 0
+        {
+            let entry = time_entry(self.base, largest);
+            if indexes.times.last().is_none_or(|last| entry.timestamp > last.timestamp) {
+                Arc::make_mut(indexes).push_time(entry);
+            }
+        }
+        Arc::clone(indexes)
+    }
+
+    /// Cuts the segment; what is noted of batches from `offset` on goes.
+    pub fn cut(&mut self, size: u64, offset: Offset) {
+        let indexes = Arc::make_mut(self.indexes.as_mut().expect("in memory"));
+        indexes.truncate(self.base, offset);
+        self.unindexed = size - indexes.offsets.last().map_or(0, |last| u64::from(last.position));
+        self.size = size;
+        self.hint = None;
+        if size == 0 {
+            self.first_timestamp = None;
+        }
+    }
+
+    /// How long the segment has been filled, for a batch with this timestamp.
+    pub fn waited_ms(&self, now: TimestampMs, batch_timestamp: TimestampMs) -> i64 {
+        match self.first_timestamp {
+            Some(first) if first.get() >= 0 => batch_timestamp.get().saturating_sub(first.get()),
+            _ => now.get().saturating_sub(self.created.get()),
+        }
+    }
+}
+
+fn time_entry(base: Offset, largest: Largest) -> TimeEntry {
+    let relative = u32::try_from(largest.offset.get() - base.get()).expect("the segment reaches it");
+    TimeEntry { timestamp: largest.timestamp, relative }
+}
+
+/// A segment as it was at one moment, to be read from any thread.
+#[derive(Clone)]
+pub(crate) struct SegmentView {
+    pub disk: Arc<dyn Disk>,
+    pub dir: Arc<Path>,
+    pub base: Offset,
+    pub size: u64,
+    pub indexes: Option<Arc<Indexes>>,
+    pub largest: Option<Largest>,
+    pub file: Option<Arc<dyn DiskFile>>,
+    pub hint: Option<(Offset, u64)>,
+    /// Whether reads may wait for the device.
+    pub may_wait: bool,
+}
+
+impl SegmentView {
+    pub fn path(&self, kind: FileKind) -> PathBuf {
+        self.dir.join(file_name(self.base, kind, FileState::Live))
+    }
+
+    pub fn source(&self) -> Result<Source, LogError> {
+        match &self.file {
+            Some(file) => Ok(self.source_of(Arc::clone(file))),
+            None => self.open(FileKind::Log),
+        }
+    }
+
+    /// A walk through the batches from a position on; of an empty segment no file is asked for.
+    pub fn scanner(&self, position: u64, window_bytes: usize) -> Result<Scanner, LogError> {
+        Ok(Scanner::new(self.source()?, &self.path(FileKind::Log), position, self.size, window_bytes))
+    }
+
+    /// A position at or before the batch that holds `offset`.
+    pub fn position_before(&self, offset: Offset) -> Result<u64, LogError> {
+        let relative = offset.get() - self.base.get();
+        if let Some(indexes) = &self.indexes {
+            return Ok(indexes.position_before(relative));
+        }
+        if let Some((hinted, position)) = self.hint
+            && hinted == offset
+        {
+            return Ok(position);
+        }
+        let path = self.path(FileKind::OffsetIndex);
+        let found = index::search_offsets(&self.open(FileKind::OffsetIndex)?, &path, relative)?;
+        // An index that points behind its log is wrong; from the start everything can be found.
+        Ok(if found < self.size { found } else { 0 })
+    }
+
+    /// The first batch whose last offset is not below `offset`.
+    pub fn find(&self, offset: Offset) -> Result<Option<Frame>, ReadError> {
+        if self.size == 0 {
+            return Ok(None);
+        }
+        let mut scanner = self.scanner(self.position_before(offset)?, HEADER_WINDOW_BYTES)?;
+        while let Some(frame) = scanner.next()? {
+            if frame.last_offset >= offset {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The offset from which on `timestamp` may be reached.
+    pub fn offset_before_time(&self, timestamp: TimestampMs) -> Result<Offset, LogError> {
+        let relative = match &self.indexes {
+            Some(indexes) => indexes.relative_before_time(timestamp),
+            None => index::search_times(&self.open(FileKind::TimeIndex)?, &self.path(FileKind::TimeIndex), timestamp)?,
+        };
+        Ok(self.base.plus(relative))
+    }
+
+    pub fn largest(&self) -> Result<Largest, LogError> {
+        if let Some(largest) = self.largest {
+            return Ok(largest);
+        }
+        let last = index::last_time(&self.open(FileKind::TimeIndex)?, &self.path(FileKind::TimeIndex))?;
+        Ok(last.map_or(Largest::UNKNOWN, |entry| Largest {
+            timestamp: entry.timestamp,
+            offset: self.base.plus(i64::from(entry.relative)),
+        }))
+    }
+
+    pub fn aborted(&self) -> Result<Vec<AbortedTransaction>, LogError> {
+        if let Some(indexes) = &self.indexes {
+            return Ok(indexes.aborted.clone());
+        }
+        let path = self.path(FileKind::TransactionIndex);
+        let contents = self.contents(FileKind::TransactionIndex)?.unwrap_or_default();
+        index::read_aborted(&contents, &path)
+    }
+
+    /// The index files, if they are there and fit the segment.
+    pub fn load_indexes(&self) -> Result<Option<Indexes>, LogError> {
+        let offsets = self.contents(FileKind::OffsetIndex)?;
+        let times = self.contents(FileKind::TimeIndex)?;
+        let aborted = self.contents(FileKind::TransactionIndex)?;
+        Ok(Indexes::load(offsets.as_deref(), times.as_deref(), aborted.as_deref(), self.size))
+    }
+
+    fn contents(&self, kind: FileKind) -> Result<Option<Bytes>, LogError> {
+        let path = self.path(kind);
+        let contents = read_file(self.disk.as_ref(), &path, MAX_INDEX_BYTES).map_err(failed("reading", &path))?;
+        Ok(contents.map(Bytes::from))
+    }
+
+    fn open(&self, kind: FileKind) -> Result<Source, LogError> {
+        let path = self.path(kind);
+        let file = self.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?;
+        Ok(self.source_of(file))
+    }
+
+    fn source_of(&self, file: Arc<dyn DiskFile>) -> Source {
+        if self.may_wait { Source::waiting(file) } else { Source::cached(file) }
+    }
+}

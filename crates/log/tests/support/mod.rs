@@ -1,0 +1,129 @@
+//! What the tests of the log share: batches, a world with a simulated disk, and reading everything back.
+
+#![allow(dead_code, clippy::disallowed_methods)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dohle_config::TopicSettings;
+use dohle_env::Rng;
+use dohle_env::disk::SimDisk;
+use dohle_log::{Log, LogContext, LogError, Read, Recovery, Slice, TailBudget};
+use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
+use dohle_types::*;
+
+pub const TOPIC: Uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
+pub const DAY_MS: i64 = 86_400_000;
+
+pub fn ms(millis: i64) -> TimestampMs {
+    TimestampMs(millis)
+}
+
+pub fn folder() -> PathBuf {
+    PathBuf::from("/data/orders-0")
+}
+
+/// A batch of `records` records whose values tell batches apart.
+pub fn batch(tag: u64, records: usize, timestamp: i64) -> Batch {
+    fill(BatchBuilder::new(Compression::None), tag, records, timestamp)
+}
+
+pub fn producer_batch(tag: u64, records: usize, timestamp: i64, id: i64, epoch: i16, sequence: i32) -> Batch {
+    let builder = BatchBuilder::new(Compression::None);
+    fill(builder.producer(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence)), tag, records, timestamp)
+}
+
+pub fn transactional_batch(tag: u64, records: usize, timestamp: i64, id: i64, epoch: i16, sequence: i32) -> Batch {
+    let builder = BatchBuilder::new(Compression::None).transactional(true);
+    fill(builder.producer(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence)), tag, records, timestamp)
+}
+
+fn fill(mut builder: BatchBuilder, tag: u64, records: usize, timestamp: i64) -> Batch {
+    for record in 0..records {
+        let value = format!("value {tag}/{record}");
+        builder.append(ms(timestamp + record as i64), Some(b"key"), Some(value.as_bytes()), &[]);
+    }
+    builder.build(Offset::ZERO, LeaderEpoch(0))
+}
+
+pub struct World {
+    pub disk: SimDisk,
+    pub context: LogContext,
+    pub settings: TopicSettings,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self::on(SimDisk::new(seed))
+    }
+
+    pub fn on(disk: SimDisk) -> Self {
+        let context = LogContext {
+            disk: Arc::new(disk.clone()),
+            rng: Rng::seeded(1),
+            tail: TailBudget::new(1 << 20),
+            producer_id_expiration_ms: DAY_MS,
+        };
+        Self { disk, context, settings: TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() } }
+    }
+
+    pub fn open(&self, recovery: Recovery) -> Result<Log, LogError> {
+        if let Err(source) = self.make_root() {
+            return Err(LogError::Io { action: "making", path: PathBuf::from("/data"), source });
+        }
+        Log::open(&self.context, folder(), TOPIC, Arc::new(self.settings.clone()), recovery, ms(1000))
+    }
+
+    /// The log directory, as formatting it leaves it.
+    fn make_root(&self) -> std::io::Result<()> {
+        let disk = &self.context.disk;
+        if disk.metadata(Path::new("/data"))?.is_none() {
+            disk.create_dir_all(Path::new("/data"))?;
+            let _stored = disk.sync_dir(Path::new("/"))?;
+        }
+        Ok(())
+    }
+
+    pub fn files(&self) -> Vec<String> {
+        let entries = self.context.disk.list(&folder()).unwrap();
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+}
+
+/// Runs a read to its end, wherever the bytes are.
+pub fn read(log: &mut Log, from: Offset, up_to: Offset, max_bytes: usize) -> Slice {
+    match log.read(from, up_to, max_bytes, true).unwrap() {
+        Read::Ready(slice) => slice,
+        Read::Cold(cold) => cold.run().unwrap(),
+    }
+}
+
+pub fn joined(slice: &Slice) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for chunk in &slice.chunks {
+        bytes.extend_from_slice(chunk);
+    }
+    assert_eq!(bytes.len(), slice.bytes);
+    bytes.freeze()
+}
+
+/// Everything from the start of the log to its end, batch by batch, with its checksums checked.
+pub fn read_all(log: &mut Log) -> Vec<Batch> {
+    let (mut batches, mut at) = (Vec::new(), log.start_offset());
+    while at < log.end_offset() {
+        let slice = read(log, at, log.end_offset(), 1000);
+        assert!(slice.end > at, "a read at {at} of a log that ends at {} goes on", log.end_offset());
+        for batch in parse_batches(joined(&slice)) {
+            let batch = batch.unwrap();
+            batch.check_crc().unwrap();
+            batches.push(batch);
+        }
+        at = slice.end;
+    }
+    batches
+}
+
+pub fn exists(world: &World, path: &Path) -> bool {
+    world.context.disk.metadata(path).unwrap().is_some()
+}
