@@ -1,0 +1,23 @@
+//! One file per API: what a request of its kind does, and nothing of what is true of all requests.
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod delete_records;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod forward;
+pub mod get_telemetry_subscriptions;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_config_resources;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod push_telemetry;
+
+mod leader_hint;
+mod operations;

@@ -1,0 +1,415 @@
+//! One core of the data path: a thread, its partitions, its connections, and a mailbox by which other cores reach them.
+//!
+//! A partition is owned by exactly one core, chosen by hash; a connection stays on the core it was given to. What a request needs from
+//! a partition of another core travels there as a piece of work, and the answer comes back through a one-shot channel. Nothing on the
+//! data path is locked.
+//!
+//! Bounds: every piece of work in a mailbox belongs to a request, a flush or a metadata change that is itself bounded (requests by
+//! [`crate::budget::MemoryBudget`] and the pipeline limit, flushes by one per partition), so that the mailboxes need no bound of
+//! their own.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dohle_config::{Config, TopicSettings};
+use dohle_controller::ControllerHandle;
+use dohle_env::{Env, task};
+use dohle_log::{FlushError, Flushed};
+use dohle_metadata::{Image, PartitionState};
+use dohle_types::{ErrorCode, NodeId, TopicId, TopicPartition};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use crate::budget::MemoryBudget;
+use crate::fetch_session::FetchSessions;
+use crate::flusher::Flusher;
+use crate::lifecycle::Lifecycle;
+use crate::listener::Doorkeeper;
+use crate::log_dirs::LogDirs;
+use crate::metrics::CoreMetrics;
+use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
+use crate::upkeep;
+
+/// A piece of work for another core.
+type Work = Box<dyn FnOnce(&Rc<Core>) + Send>;
+/// What to do with a partition once it is open, or cannot be.
+type Entered = Box<dyn FnOnce(&Rc<Core>, Result<&Rc<Partition>, ErrorCode>)>;
+
+/// Numbers that bound what clients may ask for, read once from the configuration.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `socket.request.max.bytes`.
+    pub frame_max: usize,
+    /// `connections.max.idle.ms`; `None` for never.
+    pub idle: Option<Duration>,
+    /// `fetch.max.bytes`.
+    pub fetch_max: usize,
+    /// `unstable.api.versions.enable`.
+    pub unstable_versions: bool,
+}
+
+/// What all cores share. Immutable, or safe to share by itself.
+pub struct Shared {
+    pub node: NodeId,
+    pub cluster_id: String,
+    pub config: Arc<Config>,
+    pub env: Env,
+    pub controller: ControllerHandle,
+    pub limits: Limits,
+    pub budget: MemoryBudget,
+    pub log_dirs: Arc<LogDirs>,
+    pub flusher: Flusher,
+    pub lifecycle: Lifecycle,
+    pub producer_ids: ProducerIds,
+    pub mailboxes: Mailboxes,
+}
+
+/// The way to every core.
+#[derive(Clone)]
+pub struct Mailboxes(Arc<[mpsc::UnboundedSender<Work>]>);
+
+impl Mailboxes {
+    /// One mailbox a core; the receivers go to the cores' threads.
+    pub fn new(cores: usize) -> (Self, Vec<mpsc::UnboundedReceiver<Work>>) {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..cores).map(|_| mpsc::unbounded_channel()).unzip();
+        (Self(senders.into()), receivers)
+    }
+
+    pub fn cores(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives a core something to do. Lost when that core has ended, as at shutdown.
+    pub fn tell(&self, core: usize, work: impl FnOnce(&Rc<Core>) + Send + 'static) {
+        _ = self.0[core].send(Box::new(work));
+    }
+}
+
+/// A partition's place on its core.
+enum Slot {
+    /// Its files are being opened; what waits for it, in order.
+    Opening(Vec<Entered>),
+    Open(Rc<Partition>),
+}
+
+pub struct Core {
+    pub index: usize,
+    shared: Arc<Shared>,
+    images: RefCell<watch::Receiver<Arc<Image>>>,
+    image: RefCell<Arc<Image>>,
+    partitions: RefCell<HashMap<TopicPartition, Slot>>,
+    /// The settings of topics that were asked for, until the metadata changes.
+    settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
+    pub sessions: RefCell<FetchSessions>,
+    /// Partitions with bytes to be flushed at the end of this turn.
+    dirty: RefCell<Vec<Rc<Partition>>>,
+    /// Partitions whose marks have moved since the last checkpoint.
+    pub moved: RefCell<Vec<Rc<Partition>>>,
+    draining: Cell<bool>,
+    /// Connections this core serves, for draining.
+    pub connections: Cell<usize>,
+    /// Requests that wait for their response, for draining.
+    pub requests: Cell<usize>,
+    pub doorkeeper: Doorkeeper,
+    stop: Rc<Notify>,
+    pub metrics: CoreMetrics,
+}
+
+impl Core {
+    pub fn new(index: usize, shared: Arc<Shared>, metrics: CoreMetrics) -> Rc<Self> {
+        let mut images = shared.controller.images();
+        let image = images.borrow_and_update().clone();
+        let slots = shared.config.int("max.incremental.fetch.session.cache.slots");
+        let slots = usize::try_from(slots).unwrap_or(0) / shared.mailboxes.cores();
+        Rc::new(Self {
+            index,
+            images: RefCell::new(images),
+            image: RefCell::new(image),
+            partitions: RefCell::default(),
+            settings: RefCell::default(),
+            sessions: RefCell::new(FetchSessions::new(slots.max(1))),
+            dirty: RefCell::default(),
+            moved: RefCell::default(),
+            draining: Cell::new(false),
+            connections: Cell::new(0),
+            requests: Cell::new(0),
+            doorkeeper: Doorkeeper::new(&shared.config),
+            stop: Rc::new(Notify::new()),
+            metrics,
+            shared,
+        })
+    }
+
+    /// Serves the mailbox and follows the metadata until the core is told to stop.
+    pub async fn run(self: Rc<Self>, mut mailbox: mpsc::UnboundedReceiver<Work>) {
+        let serving = self.clone();
+        task::spawn(async move {
+            while let Some(work) = mailbox.recv().await {
+                work(&serving);
+            }
+        });
+        let following = self.clone();
+        task::spawn(async move {
+            let mut images = following.shared.controller.images();
+            while images.changed().await.is_ok() {
+                following.image();
+            }
+        });
+        upkeep::start(&self);
+        self.stop.notified().await;
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub fn budget(&self) -> &MemoryBudget {
+        &self.shared.budget
+    }
+
+    pub fn controller(&self) -> &ControllerHandle {
+        &self.shared.controller
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// No request is started from now on.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// The core that owns a partition.
+    pub fn owner(&self, partition: TopicPartition) -> usize {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(partition);
+        usize::try_from(hash % self.shared.mailboxes.cores() as u64).expect("a core's number is small")
+    }
+
+    /// Does a piece of work on a core: at once if it is this one.
+    pub fn tell(self: &Rc<Self>, core: usize, work: impl FnOnce(&Rc<Self>) + Send + 'static) {
+        if core == self.index { work(self) } else { self.shared.mailboxes.tell(core, work) }
+    }
+
+    /// Works with a partition on the core that owns it, in the order of the calls, and gives back what `work` answers.
+    ///
+    /// `work` answers through the channel it is given, at once or later.
+    pub fn ask<R: Send + 'static>(
+        self: &Rc<Self>,
+        id: TopicPartition,
+        work: impl FnOnce(&Rc<Self>, Result<&Rc<Partition>, ErrorCode>, oneshot::Sender<R>) + Send + 'static,
+    ) -> oneshot::Receiver<R> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(self.owner(id), move |owner| {
+            owner.enter(id, Box::new(move |owner, partition| work(owner, partition, sender)));
+        });
+        receiver
+    }
+
+    /// The newest committed metadata. What changed since the last call has taken effect on this core's partitions when this returns.
+    pub fn image(self: &Rc<Self>) -> Arc<Image> {
+        if self.images.borrow().has_changed().unwrap_or(false) {
+            let new = self.images.borrow_mut().borrow_and_update().clone();
+            let old = self.image.replace(new.clone());
+            self.follow(&old, &new);
+        }
+        self.image.borrow().clone()
+    }
+
+    /// The effective settings of a topic.
+    pub fn settings(self: &Rc<Self>, image: &Image, topic: TopicId, name: &str) -> Arc<TopicSettings> {
+        if let Some(settings) = self.settings.borrow().get(&topic) {
+            return settings.clone();
+        }
+        let settings = Arc::new(crate::settings::of_topic(&self.shared, image, name));
+        self.settings.borrow_mut().insert(topic, settings.clone());
+        settings
+    }
+
+    /// Every open partition of this core.
+    pub fn open_partitions(&self) -> Vec<Rc<Partition>> {
+        let partitions = self.partitions.borrow();
+        partitions.values().filter_map(|slot| if let Slot::Open(open) = slot { Some(open.clone()) } else { None }).collect()
+    }
+
+    /// Works with one of this core's partitions as soon as it is open, in the order of the calls.
+    pub fn enter(self: &Rc<Self>, id: TopicPartition, entered: Entered) {
+        let open = match self.partitions.borrow_mut().get_mut(&id) {
+            Some(Slot::Open(partition)) => Some(partition.clone()),
+            Some(Slot::Opening(waiting)) => {
+                waiting.push(entered);
+                return;
+            }
+            None => None,
+        };
+        match open {
+            Some(partition) => entered(self, Ok(&partition)),
+            None => self.open(id, entered),
+        }
+    }
+
+    /// One of this core's partitions, once it is open.
+    pub async fn partition(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Partition>, ErrorCode> {
+        if let Some(partition) = self.opened_partition(id) {
+            return Ok(partition);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.enter(id, Box::new(move |_, partition| _ = sender.send(partition.cloned())));
+        receiver.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+    }
+
+    /// Takes a flush's result to its partition.
+    pub fn finish_flush(self: &Rc<Self>, id: TopicPartition, result: Result<Flushed, FlushError>) {
+        // A partition that was deleted meanwhile has no log the result could matter to.
+        if let Some(partition) = self.opened_partition(id) {
+            partition.finish_flush(self, result);
+        }
+    }
+
+    /// Opens a partition's files, off this thread, if this node leads it.
+    fn open(self: &Rc<Self>, id: TopicPartition, entered: Entered) {
+        let image = self.image();
+        let Some(topic) = image.topics.by_id(id.topic) else {
+            return entered(self, Err(ErrorCode::UnknownTopicOrPartition));
+        };
+        let Some(state) = topic.partitions.get(id.partition) else {
+            return entered(self, Err(ErrorCode::UnknownTopicOrPartition));
+        };
+        if state.leader != self.shared.node {
+            return entered(self, Err(ErrorCode::NotLeaderOrFollower));
+        }
+        let (name, state) = (topic.name.clone(), state.clone());
+        let settings = self.settings(&image, id.topic, &name);
+        self.partitions.borrow_mut().insert(id, Slot::Opening(vec![entered]));
+        let core = self.clone();
+        task::spawn(async move {
+            let dirs = core.shared.log_dirs.clone();
+            let directory = state.directory_of(core.shared.node).unwrap_or_default();
+            let opening_name = name.clone();
+            let opened =
+                task::blocking(move || dirs.open(id, &opening_name, directory, settings)).await;
+            let opened = match opened {
+                Ok(log) => Ok(Rc::new(Partition::new(id, name, log, &state))),
+                Err(problem) => {
+                    error!(partition = %id, %problem, "a partition cannot be opened");
+                    Err(ErrorCode::KafkaStorageError)
+                }
+            };
+            core.opened(id, opened);
+        });
+    }
+
+    fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
+        let before = match &opened {
+            Ok(partition) => self.partitions.borrow_mut().insert(id, Slot::Open(partition.clone())),
+            Err(_) => self.partitions.borrow_mut().remove(&id),
+        };
+        if let Some(Slot::Opening(waiting)) = before {
+            for entered in waiting {
+                entered(self, opened.as_ref().map_err(|&code| code));
+            }
+        }
+        // The topic may have changed, or gone, while its files were being opened.
+        let (image, Ok(partition)) = (self.image(), opened) else { return };
+        match image.topics.by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition)) {
+            Some(state) => partition.follow(state, self.shared.node),
+            None => self.give_up(id, &partition.name),
+        }
+    }
+
+    /// Brings the core in line with new metadata. Costs what changed, not what there is.
+    fn follow(self: &Rc<Self>, old: &Image, new: &Image) {
+        let settings_changed = old.configs != new.configs;
+        if settings_changed {
+            self.settings.borrow_mut().clear();
+        }
+        for (before, after) in old.topics.changes(&new.topics) {
+            let topic = after.or(before).expect("a change has a side");
+            for (partition, _) in topic.partitions.iter() {
+                let id = TopicPartition { topic: topic.id, partition };
+                match after.and_then(|after| after.partitions.get(partition)) {
+                    Some(state) => self.follow_partition(id, state),
+                    None => self.give_up(id, &topic.name),
+                }
+            }
+        }
+        if settings_changed {
+            let open: Vec<_> = self.partitions.borrow().keys().copied().collect();
+            open.into_iter().for_each(|id| self.refresh_settings(new, id));
+        }
+    }
+
+    fn follow_partition(self: &Rc<Self>, id: TopicPartition, state: &PartitionState) {
+        if let Some(partition) = self.opened_partition(id) {
+            partition.follow(state, self.shared.node);
+        }
+    }
+
+    /// Puts aside what this node has of a partition that is gone.
+    fn give_up(self: &Rc<Self>, id: TopicPartition, name: &str) {
+        if self.owner(id) != self.index {
+            return;
+        }
+        self.settings.borrow_mut().remove(&id.topic);
+        let open = self.opened_partition(id);
+        // One that is being opened is given up when it is open.
+        if open.is_some() {
+            self.partitions.borrow_mut().remove(&id);
+        } else if self.partitions.borrow().contains_key(&id) {
+            return;
+        }
+        info!(partition = %id.partition, topic = name, id = %id.topic, "deleting a partition");
+        upkeep::put_aside(self, open, name.to_owned(), id);
+    }
+
+    fn refresh_settings(self: &Rc<Self>, image: &Image, id: TopicPartition) {
+        if let Some(partition) = self.opened_partition(id) {
+            let settings = self.settings(image, id.topic, &partition.name);
+            partition.set_settings(settings);
+        }
+    }
+
+    fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
+        match self.partitions.borrow().get(&id) {
+            Some(Slot::Open(partition)) => Some(partition.clone()),
+            _ => None,
+        }
+    }
+
+    /// Has a partition's bytes flushed at the end of this turn of the loop, so that all that is appended until then shares one flush.
+    pub fn flush_soon(self: &Rc<Self>, partition: &Rc<Partition>) {
+        let mut dirty = self.dirty.borrow_mut();
+        dirty.push(partition.clone());
+        if dirty.len() == 1 {
+            let core = self.clone();
+            task::spawn(async move {
+                task::yield_now().await;
+                let dirty = core.dirty.take();
+                for partition in dirty {
+                    partition.start_flush(&core);
+                }
+            });
+        }
+    }
+}

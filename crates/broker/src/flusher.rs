@@ -1,0 +1,50 @@
+//! Threads that wait for the disk, so that no core ever does.
+//!
+//! A core hands over a [`Flush`] of one partition and goes on; when the disk has answered, the partition's core is told. While a flush
+//! of a partition is under way, what is appended to it waits for the next one: many appends, one flush, and no timer.
+//!
+//! Bound: at most one flush of each partition is in the queue, because a partition starts its next one when the last is done.
+
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
+
+use dohle_env::thread;
+use dohle_log::{Flush, FlushError, Flushed};
+
+/// Two flushes of different files are under way at a time: the file system's journal commits them together, and the next is
+/// ready when the first returns.
+const THREADS: usize = 2;
+
+struct Job {
+    flush: Flush,
+    done: Box<dyn FnOnce(Result<Flushed, FlushError>) + Send>,
+}
+
+/// The way to the flushing threads. They end when the last clone is dropped and the queue is empty.
+#[derive(Clone)]
+pub struct Flusher(mpsc::Sender<Job>);
+
+impl Flusher {
+    pub fn start() -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<Job>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for n in 0..THREADS {
+            let receiver = receiver.clone();
+            thread::spawn(&format!("dohle-flush-{n}"), move || {
+                loop {
+                    // The lock is held while waiting: one thread waits, the others flush or stand behind it.
+                    let job = receiver.lock().expect("nothing panics while waiting for a job").recv();
+                    let Ok(job) = job else { return };
+                    (job.done)(job.flush.run());
+                }
+            })?;
+        }
+        Ok(Self(sender))
+    }
+
+    /// Flushes on another thread, then calls `done` there.
+    pub fn flush(&self, flush: Flush, done: impl FnOnce(Result<Flushed, FlushError>) + Send + 'static) {
+        let job = Job { flush, done: Box::new(done) };
+        self.0.send(job).expect("the flushing threads live as long as this sender");
+    }
+}

@@ -1,0 +1,141 @@
+//! Bytes from a socket, cut into frames: a four-byte length and that many bytes.
+//!
+//! Invariant `AllocationFollowsReceipt`: the buffer grows with the bytes that have arrived, by doubling, and starts no larger than
+//! what the last complete frame of this connection needed. A claimed length is only compared with limits.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// What a read makes room for when nothing is known yet: many small requests, or the start of a large one.
+const FIRST_READ: usize = 16 * 1024;
+/// The largest buffer a connection gets on the strength of its last frame alone.
+const EARNED_MAX: usize = 4 * 1024 * 1024;
+const PREFIX: usize = 4;
+
+/// The bytes of one connection that are not requests yet.
+pub struct FrameBuffer {
+    bytes: BytesMut,
+    /// The longest frame that is let in.
+    limit: usize,
+    /// How much the last complete frame held: the connection's credit.
+    earned: usize,
+}
+
+/// The frame's length is negative or above the limit. Nothing that follows on the connection can be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadLength(pub i32);
+
+impl FrameBuffer {
+    pub fn new(limit: usize) -> Self {
+        Self { bytes: BytesMut::new(), limit, earned: 0 }
+    }
+
+    /// Room to read into. Call after [`FrameBuffer::next`] said there is no complete frame.
+    pub fn room(&mut self) -> &mut BytesMut {
+        let have = self.bytes.len();
+        let spare = match self.claimed() {
+            // The rest of a frame, as far as it has been earned; never beyond its end, so that the frame has a buffer of its own.
+            Some(claimed) => {
+                let frame = PREFIX + claimed;
+                let trusted = FIRST_READ.max(self.earned).max(2 * have);
+                frame.min(trusted).saturating_sub(have).max(1)
+            }
+            None => FIRST_READ,
+        };
+        if self.bytes.capacity() - have < spare {
+            self.bytes.reserve(spare);
+        }
+        &mut self.bytes
+    }
+
+    /// The next complete frame, without its length. `Ok(None)` when more bytes are needed.
+    pub fn next(&mut self) -> Result<Option<Bytes>, BadLength> {
+        let Some(length) = self.prefix() else { return Ok(None) };
+        let length = match usize::try_from(length) {
+            Ok(checked) if checked <= self.limit => checked,
+            _ => return Err(BadLength(length)),
+        };
+        if self.bytes.len() < PREFIX + length {
+            return Ok(None);
+        }
+        self.bytes.advance(PREFIX);
+        self.earned = (PREFIX + length).min(EARNED_MAX);
+        let frame = self.bytes.split_to(length).freeze();
+        if self.bytes.is_empty() {
+            // An idle connection holds no buffer.
+            self.bytes = BytesMut::new();
+        }
+        Ok(Some(frame))
+    }
+
+    /// The first bytes of the next complete frame, without taking it.
+    pub fn peek(&self, wanted: usize) -> Option<&[u8]> {
+        let length = usize::try_from(self.prefix()?).ok().filter(|&length| length <= self.limit)?;
+        (self.bytes.len() >= PREFIX + length).then(|| &self.bytes[PREFIX..PREFIX + wanted.min(length)])
+    }
+
+    /// Bytes of an incomplete frame held now.
+    pub fn partial(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn prefix(&self) -> Option<i32> {
+        let prefix = self.bytes.first_chunk::<PREFIX>()?;
+        Some(i32::from_be_bytes(*prefix))
+    }
+
+    fn claimed(&self) -> Option<usize> {
+        usize::try_from(self.prefix()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BufMut;
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        let mut bytes = i32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_they_arrive() {
+        let mut stream = Vec::new();
+        for size in [0, 1, 5, 70_000, 3] {
+            stream.extend(frame(&vec![u8::try_from(size % 251).unwrap(); size]));
+        }
+        for step in [1, 3, 4, 5, 1000, usize::MAX] {
+            let mut buffer = FrameBuffer::new(1 << 20);
+            let (mut sizes, mut at) = (Vec::new(), 0);
+            while at < stream.len() {
+                let room = buffer.room();
+                let n = step.min(stream.len() - at).min(room.capacity() - room.len());
+                room.put_slice(&stream[at..at + n]);
+                at += n;
+                while let Some(frame) = buffer.next().unwrap() {
+                    sizes.push(frame.len());
+                }
+            }
+            assert_eq!(sizes, [0, 1, 5, 70_000, 3], "step {step}");
+            assert_eq!(buffer.partial(), 0);
+        }
+    }
+
+    #[test]
+    fn a_claim_allocates_nothing() {
+        let mut buffer = FrameBuffer::new(100 << 20);
+        buffer.room().put_slice(&(100i32 << 20).to_be_bytes());
+        assert_eq!(buffer.next(), Ok(None));
+        assert!(buffer.room().capacity() <= 2 * FIRST_READ);
+    }
+
+    #[test]
+    fn bad_lengths_end_the_connection() {
+        for length in [-1, i32::MIN, 1001] {
+            let mut buffer = FrameBuffer::new(1000);
+            buffer.room().put_slice(&length.to_be_bytes());
+            assert_eq!(buffer.next(), Err(BadLength(length)));
+        }
+    }
+}

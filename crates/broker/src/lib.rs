@@ -1,0 +1,43 @@
+//! The data path of a broker, from a client's bytes to the log and back.
+//!
+//! | | station | file | in → out |
+//! |---|---|---|---|
+//! | 1 | listener | [`listener`] | socket → connection, if there is room for one more |
+//! | 2 | connection | [`connection`], [`frames`], [`budget`] | bytes → frames; responses → bytes, in order |
+//! | 3 | session | [`session`] | who is at the other end |
+//! | 4 | request | [`request`] | frame → header and context; the body is read by the API's own type |
+//! | 5 | dispatch | [`dispatch`] | key and version → one entry of the table of APIs |
+//! | 6 | api | [`api`] | request → response, one file each |
+//! | 7 | partition | [`core`], [`partition`] | a batch or a read, on the one core that owns the partition |
+//! | 8 | log | `dohle_log` | bytes on disk; says when they are stored |
+//! | 9 | replication | [`partition`] | stored → high watermark; one replica today |
+//! | 10 | waiters | [`waiters`], [`flusher`] | high watermark → acknowledgements and parked fetches |
+//! | 11 | response | [`request`], [`connection`] | message → segments → socket; the request's memory is given back |
+//!
+//! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
+//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores.
+
+pub mod api;
+mod auto_topics;
+pub mod budget;
+mod config_change;
+pub mod connection;
+pub mod core;
+pub mod dispatch;
+mod fetch_session;
+pub mod flusher;
+pub mod frames;
+pub mod lifecycle;
+pub mod listener;
+pub mod log_dirs;
+pub mod metrics;
+pub mod partition;
+mod producer_ids;
+pub mod request;
+pub mod session;
+mod settings;
+mod start;
+mod upkeep;
+pub mod waiters;
+
+pub use start::{BrokerHandle, BrokerOptions, StartError, start};

@@ -1,0 +1,209 @@
+//! Doors: sockets that listen, and what is let in.
+//!
+//! Connections are accepted on the first core and dealt out to all cores in turn. Bounds: `max.connections`,
+//! `max.connections.per.ip` (with its overrides), and `listener.name.<name>.max.connections`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dohle_config::{BindHost, Config, Listener};
+use dohle_env::{net, task};
+use tracing::{debug, warn};
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::request::Peer;
+use crate::session::{Door, Session};
+
+/// The core that accepts connections for all.
+pub const ACCEPTING_CORE: usize = 0;
+/// How long accepting pauses when the process is out of descriptors, rather than spinning.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that listens already, but is not served yet.
+pub struct Bound {
+    pub door: Arc<Door>,
+    pub address: SocketAddr,
+    socket: std::net::TcpListener,
+}
+
+/// A listener's address cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (listener {name}): {error}")]
+pub struct BindError {
+    pub name: String,
+    pub address: String,
+    pub error: io::Error,
+}
+
+/// Binds a listener: one socket, or two where its host stands for two addresses (`localhost`).
+pub fn bind(listener: &Listener, controller: bool) -> Result<Vec<Bound>, BindError> {
+    let failed = |address: String| {
+        let name = listener.name.clone();
+        move |error| BindError { name, address, error }
+    };
+    let shown = format!("{}:{}", listener.host, listener.port);
+    let addresses = resolve(listener).map_err(failed(shown.clone()))?;
+    let door = Arc::new(Door { name: listener.name.as_str().into(), controller });
+    let mut bound: Vec<Bound> = Vec::new();
+    let mut refused = None;
+    for mut address in addresses {
+        // A port that the kernel picked for the first address is used for the second.
+        if let Some(first) = bound.first() {
+            address.set_port(first.address.port());
+        }
+        match net::bind(address, false) {
+            Ok(socket) => {
+                let address = socket.local_addr().map_err(failed(address.to_string()))?;
+                bound.push(Bound { door: door.clone(), address, socket });
+            }
+            // A machine without IPv6 has no ::1, and no wildcard of it.
+            Err(error) if is_missing_address(&error) => refused = Some((address, error)),
+            Err(error) => return Err(failed(address.to_string())(error)),
+        }
+    }
+    match refused {
+        Some((address, error)) if bound.is_empty() => Err(failed(address.to_string())(error)),
+        _ => Ok(bound),
+    }
+}
+
+fn resolve(listener: &Listener) -> io::Result<Vec<SocketAddr>> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let port = listener.port;
+    Ok(match listener.bind_host() {
+        BindHost::Wildcard => vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))],
+        BindHost::Loopback => {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        }
+        BindHost::Address(address) => vec![SocketAddr::from((address, port))],
+        BindHost::Name(name) => {
+            let found = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port))?.next();
+            vec![found.ok_or(io::ErrorKind::AddrNotAvailable)?]
+        }
+    })
+}
+
+fn is_missing_address(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable) || error.raw_os_error() == Some(97)
+}
+
+/// Who is connected, for the limits. Every core has one; only the accepting core's is asked.
+pub struct Doorkeeper {
+    total_max: usize,
+    per_ip_max: usize,
+    per_ip_overrides: HashMap<IpAddr, usize>,
+    counts: RefCell<HashMap<IpAddr, usize>>,
+    total: RefCell<usize>,
+}
+
+impl Doorkeeper {
+    pub fn new(config: &Config) -> Self {
+        let number = |key| usize::try_from(config.int(key)).unwrap_or(usize::MAX);
+        let overrides = config.text("max.connections.per.ip.overrides").unwrap_or_default();
+        let per_ip_overrides = overrides.split(',').filter_map(|entry| {
+            let (host, limit) = entry.trim().rsplit_once(':')?;
+            Some((host.parse().ok()?, limit.parse().ok()?))
+        });
+        Self {
+            total_max: number("max.connections"),
+            per_ip_max: number("max.connections.per.ip"),
+            per_ip_overrides: per_ip_overrides.collect(),
+            counts: RefCell::default(),
+            total: RefCell::new(0),
+        }
+    }
+
+    /// Counts a connection in, or refuses it.
+    fn admit(&self, peer: IpAddr) -> bool {
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry(peer).or_insert(0);
+        let limit = self.per_ip_overrides.get(&peer).copied().unwrap_or(self.per_ip_max);
+        if *self.total.borrow() >= self.total_max || *count >= limit {
+            return false;
+        }
+        *count += 1;
+        *self.total.borrow_mut() += 1;
+        true
+    }
+
+    fn leave(&self, peer: IpAddr) {
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.get_mut(&peer).expect("who leaves was admitted");
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&peer);
+        }
+        *self.total.borrow_mut() -= 1;
+    }
+}
+
+/// Accepts connections on the first core until it ends.
+pub fn serve(core: &Rc<Core>, bound: Bound) -> io::Result<()> {
+    let listener = net::listener(bound.socket)?;
+    let core = core.clone();
+    task::spawn(async move {
+        let mut next = 0;
+        while !core.is_draining() {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let ip = peer.ip().to_canonical();
+                    if !core.doorkeeper.admit(ip) {
+                        debug!(%peer, "refusing a connection: too many");
+                        continue;
+                    }
+                    hand_over(&core, next, stream, peer, bound.door.clone());
+                    next = (next + 1) % core.shared().mailboxes.cores();
+                }
+                Err(error) => {
+                    warn!(%error, listener = %bound.door.name, "accepting failed");
+                    task::sleep(PAUSE).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Moves an accepted connection to the core that will serve it.
+fn hand_over(core: &Rc<Core>, to: usize, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    _ = stream.set_nodelay(true);
+    let ip = peer.ip().to_canonical();
+    if to == core.index {
+        return attend(core, stream, peer, door);
+    }
+    match stream.into_std() {
+        Ok(stream) => core.tell(to, move |core| match net::stream(stream) {
+            Ok(stream) => attend(core, stream, peer, door),
+            Err(error) => {
+                warn!(%error, "a connection was lost on its way to its core");
+                core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
+            }
+        }),
+        Err(error) => {
+            warn!(%error, "a connection was lost on its way to its core");
+            core.doorkeeper.leave(ip);
+        }
+    }
+}
+
+/// Serves a connection on this core.
+fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    let session = Session::anonymous(door, peer);
+    let connection =
+        Connection::new(stream, core.clone(), Peer { session, software: RefCell::default() });
+    core.connections.set(core.connections.get() + 1);
+    let core = core.clone();
+    task::spawn(async move {
+        let end = connection.run().await;
+        debug!(%peer, ?end, "connection ended");
+        core.connections.set(core.connections.get() - 1);
+        let ip = peer.ip().to_canonical();
+        core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
+    });
+}

@@ -1,0 +1,294 @@
+//! The log directories of this node: which partition lies where, and what is known of it before it is opened.
+//!
+//! Partitions are opened on demand. What a directory says of them at start (folder names, checkpoints, whether it was closed cleanly) is
+//! read once; from then on the checkpoints are kept here and rewritten when something in them has moved.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dohle_config::TopicSettings;
+use dohle_env::Env;
+use dohle_log::checkpoint::Offsets;
+use dohle_log::dirs::LogDir;
+use dohle_log::names::{FolderState, marked_folder_name};
+use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
+use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
+use tracing::{info, warn};
+
+/// What of a partition goes into the checkpoints of its directory.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub topic: String,
+    pub partition: PartitionIndex,
+    pub folder: PathBuf,
+    pub recovery_point: Offset,
+    pub log_start: Offset,
+    pub high_watermark: Offset,
+}
+
+pub struct LogDirs {
+    env: Env,
+    context: LogContext,
+    directories: Vec<Directory>,
+    places: Mutex<Places>,
+}
+
+/// Where each partition's folder lies, by the name of the folder.
+type Places = HashMap<(String, PartitionIndex), Place>;
+
+#[derive(Clone, Copy)]
+struct Place {
+    /// Which of the directories.
+    directory: usize,
+    /// Which topic of that name it holds. `None` for a folder that was not opened and does not say.
+    topic: Option<TopicId>,
+}
+
+struct Directory {
+    dir: LogDir,
+    /// The last process closed it cleanly: what its logs hold needs no check.
+    clean: bool,
+    checkpoints: Mutex<Checkpoints>,
+}
+
+#[derive(Default)]
+struct Checkpoints {
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    high_watermarks: Offsets,
+}
+
+/// What DescribeLogDirs tells of a directory.
+pub struct Described {
+    pub path: PathBuf,
+    pub id: Option<DirectoryId>,
+    pub available: Option<u64>,
+    pub total: Option<u64>,
+}
+
+impl LogDirs {
+    /// Takes stock of directories that are open and locked. Reads names, not logs.
+    pub fn new(env: &Env, context: LogContext, dirs: Vec<LogDir>) -> Result<Self, LogError> {
+        let mut directories = Vec::with_capacity(dirs.len());
+        let mut places = HashMap::new();
+        for (index, dir) in dirs.into_iter().enumerate() {
+            let clean = dir.take_clean_shutdown()?.is_some();
+            for folder in dir.scan()? {
+                match folder.state {
+                    FolderState::Live => {
+                        let place = Place { directory: index, topic: folder.topic_id };
+                        places.insert((folder.topic, folder.partition), place);
+                    }
+                    FolderState::Deleted => remove(&dir, &folder.path),
+                    // Left to whoever put them aside.
+                    FolderState::Future | FolderState::Stray => {}
+                }
+            }
+            let checkpoints = Checkpoints {
+                recovery_points: dir.recovery_points()?,
+                log_starts: dir.log_starts()?,
+                high_watermarks: dir.high_watermarks()?,
+            };
+            info!(path = %dir.path().display(), clean, partitions = places.len(), "log directory");
+            directories.push(Directory { dir, clean, checkpoints: Mutex::new(checkpoints) });
+        }
+        Ok(Self { env: env.clone(), context, directories, places: Mutex::new(places) })
+    }
+
+    /// The ids of the directories, for the registration with the controller.
+    pub fn ids(&self) -> Vec<DirectoryId> {
+        self.directories.iter().filter_map(Directory::id).collect()
+    }
+
+    /// Opens a partition's log, or makes it. May block for as long as a recovery takes.
+    ///
+    /// `wanted` is the directory that the metadata names; a partition that is on disk already stays where it is.
+    pub fn open(
+        &self,
+        id: TopicPartition,
+        topic: &str,
+        wanted: DirectoryId,
+        settings: Arc<TopicSettings>,
+    ) -> Result<Log, LogError> {
+        let key = (topic.to_owned(), id.partition);
+        let now = self.env.clock.now();
+        if let Some(other) = self.other_topic(&key, id.topic) {
+            // An earlier topic of this name, deleted while this node was away or a moment ago.
+            warn!(topic, partition = %id.partition, id = %other, "putting aside the folder of an earlier topic");
+            self.put_aside(topic, TopicPartition { topic: other, ..id })?;
+        }
+        let mut places = self.places();
+        if let Some(place) = places.get_mut(&key) {
+            place.topic = Some(id.topic);
+            let directory = &self.directories[place.directory];
+            drop(places);
+            let folder = directory.dir.partition_path(topic, id.partition);
+            return Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now);
+        }
+        let index = self.place(&places, wanted);
+        let folder = self.directories[index].dir.partition_path(topic, id.partition);
+        let log = Log::create(&self.context, folder, id.topic, settings, now)?;
+        places.insert(key, Place { directory: index, topic: Some(id.topic) });
+        Ok(log)
+    }
+
+    /// The topic whose folder has this name, if it is not `wanted`.
+    fn other_topic(&self, key: &(String, PartitionIndex), wanted: TopicId) -> Option<TopicId> {
+        self.places().get(key).and_then(|place| place.topic).filter(|&found| found != wanted)
+    }
+
+    /// Every partition on disk, by name.
+    pub fn partitions(&self) -> Vec<(String, PartitionIndex)> {
+        let places = self.places();
+        places.keys().cloned().collect()
+    }
+
+    /// Puts aside the folder of a partition that is gone. Durable when it returns. `None` when there is no folder, or when it holds
+    /// a younger topic of the same name already.
+    pub fn put_aside(&self, topic: &str, id: TopicPartition) -> Result<Option<PathBuf>, LogError> {
+        let key = (topic.to_owned(), id.partition);
+        // Locked for the whole of it: names of folders are given and taken by one thread at a time.
+        let mut places = self.places();
+        let Some(place) = places.get(&key).filter(|place| place.topic.is_none_or(|found| found == id.topic)) else {
+            return Ok(None);
+        };
+        let directory = &self.directories[place.directory];
+        let (disk, from) = (directory.dir.disk(), directory.dir.partition_path(topic, id.partition));
+        let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), FolderState::Deleted);
+        let to = directory.dir.path().join(name);
+        disk.rename(&from, &to).map_err(|source| LogError::Io { action: "renaming", path: from.clone(), source })?;
+        let parent = directory.dir.path();
+        let _stored = disk
+            .sync_dir(parent)
+            .map_err(|source| LogError::Io { action: "flushing", path: parent.to_owned(), source })?;
+        places.remove(&key);
+        directory.checkpoints().forget(&key);
+        Ok(Some(to))
+    }
+
+    /// Removes a folder that was put aside.
+    pub fn remove(&self, folder: &Path) {
+        if let Some(directory) = self.directory_of(folder) {
+            remove(&directory.dir, folder);
+        }
+    }
+
+    /// Writes the marks of some partitions into their directories' checkpoints. Blocks.
+    pub fn checkpoint(&self, marks: &[Mark]) -> Result<(), LogError> {
+        let mut by_directory: BTreeMap<usize, Vec<&Mark>> = BTreeMap::new();
+        for mark in marks {
+            let at = self.directories.iter().position(|directory| mark.folder.starts_with(directory.dir.path()));
+            by_directory.entry(at.expect("a log lies in one of the directories")).or_default().push(mark);
+        }
+        for (index, marks) in by_directory {
+            let directory = &self.directories[index];
+            let mut checkpoints = directory.checkpoints();
+            marks.into_iter().for_each(|mark| checkpoints.note(mark));
+            // Written under the lock, so that two cores never overwrite newer marks by older ones.
+            directory.dir.write_recovery_points(&checkpoints.recovery_points)?;
+            directory.dir.write_log_starts(&checkpoints.log_starts)?;
+            directory.dir.write_high_watermarks(&checkpoints.high_watermarks)?;
+        }
+        Ok(())
+    }
+
+    /// Notes a log that was closed, without writing yet: [`LogDirs::finish`] does, for all.
+    pub fn closed(&self, topic: &str, partition: PartitionIndex, folder: &Path, closed: &Closed) {
+        let Some(directory) = self.directory_of(folder) else { return };
+        directory.checkpoints().note(&Mark {
+            topic: topic.to_owned(),
+            partition,
+            folder: folder.to_owned(),
+            recovery_point: closed.recovery_point,
+            log_start: closed.log_start,
+            high_watermark: closed.recovery_point,
+        });
+    }
+
+    /// Writes the checkpoints and marks the directories as cleanly closed. Call when every open log was closed.
+    pub fn finish(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
+        for directory in &self.directories {
+            let checkpoints = directory.checkpoints();
+            directory.dir.write_recovery_points(&checkpoints.recovery_points)?;
+            directory.dir.write_log_starts(&checkpoints.log_starts)?;
+            directory.dir.write_high_watermarks(&checkpoints.high_watermarks)?;
+            directory.dir.write_clean_shutdown(broker_epoch)?;
+        }
+        Ok(())
+    }
+
+    pub fn describe(&self) -> Vec<Described> {
+        let described = self.directories.iter().map(|directory| {
+            let space = directory.dir.space().ok();
+            Described {
+                path: directory.dir.path().to_owned(),
+                id: directory.id(),
+                available: space.map(|space| space.available),
+                total: space.map(|space| space.total),
+            }
+        });
+        described.collect()
+    }
+
+    /// The directory of a new partition: the one that the metadata names, or the one with the fewest partitions.
+    fn place(&self, places: &Places, wanted: DirectoryId) -> usize {
+        if let Some(named) = self.directories.iter().position(|directory| directory.id() == Some(wanted)) {
+            return named;
+        }
+        let mut counts = vec![0_usize; self.directories.len()];
+        places.values().for_each(|place| counts[place.directory] += 1);
+        (0..counts.len()).min_by_key(|&index| counts[index]).expect("a node has a log directory")
+    }
+
+    fn directory_of(&self, folder: &Path) -> Option<&Directory> {
+        self.directories.iter().find(|directory| folder.starts_with(directory.dir.path()))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("nothing panics while the places are locked")
+    }
+}
+
+impl Directory {
+    fn id(&self) -> Option<DirectoryId> {
+        self.dir.meta().and_then(|meta| meta.directory_id)
+    }
+
+    fn recovery(&self, key: &(String, PartitionIndex)) -> Recovery {
+        let checkpoints = self.checkpoints();
+        Recovery {
+            clean: self.clean,
+            recovery_point: checkpoints.recovery_points.get(key).copied().unwrap_or(Offset::ZERO),
+            log_start: checkpoints.log_starts.get(key).copied().unwrap_or(Offset::ZERO),
+        }
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
+        self.checkpoints.lock().expect("nothing panics while the checkpoints are locked")
+    }
+}
+
+impl Checkpoints {
+    fn note(&mut self, mark: &Mark) {
+        let key = (mark.topic.clone(), mark.partition);
+        // Kafka writes a log start only where it is not what the first segment says anyway.
+        if mark.log_start > Offset::ZERO {
+            self.log_starts.insert(key.clone(), mark.log_start);
+        }
+        self.recovery_points.insert(key.clone(), mark.recovery_point);
+        self.high_watermarks.insert(key, mark.high_watermark);
+    }
+
+    fn forget(&mut self, key: &(String, PartitionIndex)) {
+        self.recovery_points.remove(key);
+        self.log_starts.remove(key);
+        self.high_watermarks.remove(key);
+    }
+}
+
+fn remove(dir: &LogDir, folder: &Path) {
+    if let Err(problem) = dir.remove_deleted(folder) {
+        warn!(folder = %folder.display(), %problem, "a deleted partition's folder could not be removed");
+    }
+}

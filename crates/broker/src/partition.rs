@@ -1,0 +1,485 @@
+//! One partition, owned by one core: the log, how far it is stored, and who waits for that.
+//!
+//! Owns the log, the leader epoch this node serves it under, and the high watermark. Never waits: what takes time (flushes, cold reads)
+//! happens on other threads and comes back as an event.
+//!
+//! Invariants:
+//! - `DurableBeforeAcknowledged`: an [`Acknowledged`] is made only from a [`Durable`] that covers it.
+//! - `WatermarkNeverGoesBack` while the partition is led under one epoch.
+//! - `ServedBelowWatermark`: consumers are given nothing at or above the high watermark.
+//!
+//! The next station is `dohle_log`; acknowledgements and wake-ups leave through [`crate::waiters`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dohle_config::TopicSettings;
+use dohle_log::{AbortedTransaction, Appended, ColdRead, Durable, Log, LogError, Maintenance, Read, ReadError, Slice};
+use dohle_metadata::PartitionState;
+use dohle_records::Batch;
+use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicPartition};
+use dohle_wire::Text;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::core::Core;
+use crate::log_dirs::Mark;
+use crate::waiters::{Watcher, Watchers};
+
+/// An append that is stored as its request asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    pub appended: Appended,
+    /// Kept private so that only [`Acknowledged::new`] can make one.
+    _stored: (),
+}
+
+impl Acknowledged {
+    fn new(appended: Appended, durable: Durable) -> Self {
+        assert!(durable.up_to() > appended.last, "what is not stored is not acknowledged");
+        Self { appended, _stored: () }
+    }
+}
+
+/// A request's answer from a partition that could not do what was asked.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub code: ErrorCode,
+    pub message: Option<String>,
+    /// Where the log starts, where the answer tells it.
+    pub log_start: Offset,
+    /// Who leads, for errors that send clients elsewhere.
+    pub leader: Option<(NodeId, LeaderEpoch)>,
+}
+
+impl Refused {
+    pub fn new(code: ErrorCode) -> Self {
+        Self { code, message: None, log_start: Offset::NONE, leader: None }
+    }
+}
+
+pub type AppendAnswer = oneshot::Sender<Result<Acknowledged, Refused>>;
+
+/// Up to where a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything, stored or not: the debugging consumer of Kafka's tools (replica id -2).
+    LogEnd,
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+/// What a reader asks of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest {
+    pub offset: Offset,
+    pub max_bytes: usize,
+    pub at_least_one: bool,
+    pub isolation: Isolation,
+    /// -1 for a reader that does not know.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the record before `offset`, as the reader has it; -1 for not known.
+    pub last_fetched_epoch: LeaderEpoch,
+}
+
+/// The watermarks every answer about a partition tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    pub high_watermark: Offset,
+    pub last_stable: Offset,
+    pub log_start: Offset,
+}
+
+/// What a reader is given.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub slice: Slice,
+    pub watermarks: Watermarks,
+    pub aborted: Option<Vec<AbortedTransaction>>,
+    /// The reader's log and this one part before the offset it asked for.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { high_watermark: Offset::NONE, last_stable: Offset::NONE, log_start: Offset::NONE }
+    }
+}
+
+/// Records that are there, or a read that has to wait for the device.
+pub enum Reading {
+    Ready(Found),
+    /// To be run on a thread that may wait; its slice completes what was found.
+    Cold(Found, ColdRead),
+}
+
+pub struct Partition {
+    pub id: TopicPartition,
+    pub name: Text,
+    /// Whether the core's next checkpoint has to mention it.
+    pub moved: Cell<bool>,
+    state: RefCell<State>,
+}
+
+struct State {
+    log: Option<Log>,
+    leader_epoch: LeaderEpoch,
+    leads: bool,
+    in_sync: usize,
+    high_watermark: Offset,
+    /// Appends that are not acknowledged yet, in the order of their offsets.
+    unacknowledged: VecDeque<Unacknowledged>,
+    watchers: Watchers,
+    flushing: bool,
+}
+
+struct Unacknowledged {
+    appended: Appended,
+    bytes: u64,
+    answer: Option<AppendAnswer>,
+}
+
+impl Partition {
+    pub fn new(id: TopicPartition, name: Text, mut log: Log, leading: &PartitionState) -> Self {
+        // What was found on disk is as stored as it will ever be; a lone replica's watermark is its end.
+        let high_watermark = log.end_offset();
+        if log.latest_epoch().is_none_or(|latest| latest < leading.leader_epoch) {
+            log.assign_epoch(leading.leader_epoch);
+        }
+        let state = State {
+            log: Some(log),
+            leader_epoch: leading.leader_epoch,
+            leads: true,
+            in_sync: leading.isr.len(),
+            high_watermark,
+            unacknowledged: VecDeque::new(),
+            watchers: Watchers::default(),
+            flushing: false,
+        };
+        Self { id, name, moved: Cell::new(false), state: RefCell::new(state) }
+    }
+
+    /// Appends as leader. The answer is sent at once when the append is refused, and otherwise when the batches are stored.
+    ///
+    /// `all` asks that `min.insync.replicas` replicas be in sync; `silent` asks for no answer but a refusal.
+    pub fn append(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        batches: Vec<Batch>,
+        all: bool,
+        silent: bool,
+        answer: AppendAnswer,
+    ) {
+        let now = core.env().clock.now();
+        let bytes: u64 = batches.iter().map(|batch| batch.header.size() as u64).sum();
+        let records: u64 = batches.iter().map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0)).sum();
+        let appended = self.state.borrow_mut().append(batches, all, now);
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(refused) => {
+                _ = answer.send(Err(refused));
+                return;
+            }
+        };
+        let answer = (!silent).then_some(answer);
+        core.metrics.appended(records, bytes);
+        let mut state = self.state.borrow_mut();
+        state.unacknowledged.push_back(Unacknowledged { appended, bytes, answer });
+        let durable = state.log().durable();
+        state.stored(durable);
+        if state.log().needs_flush() && !state.flushing {
+            state.flushing = true;
+            drop(state);
+            core.flush_soon(self);
+        }
+    }
+
+    /// Hands what is not flushed to a flushing thread.
+    pub fn start_flush(self: &Rc<Self>, core: &Rc<Core>) {
+        let mut state = self.state.borrow_mut();
+        let Some(log) = state.log.as_mut() else {
+            state.flushing = false;
+            return;
+        };
+        match log.start_flush() {
+            Some(flush) => {
+                let (id, owner, mailboxes) = (self.id, core.index, core.shared().mailboxes.clone());
+                core.shared().flusher.flush(flush, move |result| {
+                    mailboxes.tell(owner, move |core| core.finish_flush(id, result));
+                });
+            }
+            // Stored meanwhile, or out of service: then nobody waits in vain.
+            None => {
+                let failed = log.failure().is_some();
+                state.flushing = false;
+                if failed {
+                    state.refuse_all(ErrorCode::KafkaStorageError);
+                }
+            }
+        }
+    }
+
+    /// Takes a flush's result back, and starts the next one if more was appended meanwhile.
+    pub fn finish_flush(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        result: Result<dohle_log::Flushed, dohle_log::FlushError>,
+    ) {
+        let mut state = self.state.borrow_mut();
+        state.flushing = false;
+        let Some(log) = state.log.as_mut() else { return };
+        match log.finish_flush(result) {
+            Ok(durable) => {
+                state.stored(durable);
+                let more = state.log().needs_flush();
+                state.flushing = more;
+                drop(state);
+                crate::upkeep::checkpoint_soon(core, self);
+                if more {
+                    core.flush_soon(self);
+                }
+            }
+            Err(problem) => state.failed(self.id, &problem),
+        }
+    }
+
+    /// Reads for a consumer.
+    pub fn read(&self, request: &ReadRequest) -> Result<Reading, Refused> {
+        let mut state = self.state.borrow_mut();
+        state.check_epoch(request.current_leader_epoch)?;
+        let watermarks = state.watermarks();
+        let mut found = Found { watermarks, ..Found::default() };
+        if request.last_fetched_epoch != LeaderEpoch::NONE {
+            let (epoch, end) = state.log().end_offset_for_epoch(request.last_fetched_epoch);
+            if end == Offset::NONE {
+                return Err(state.refuse(ErrorCode::OffsetOutOfRange));
+            }
+            if epoch < request.last_fetched_epoch || end < request.offset {
+                found.diverging = Some((epoch, end));
+                return Ok(Reading::Ready(found));
+            }
+        }
+        let up_to = state.bound(request.isolation);
+        let log = state.log();
+        if request.offset < log.start_offset() || request.offset > log.end_offset() {
+            return Err(state.refuse(ErrorCode::OffsetOutOfRange));
+        }
+        if request.isolation == Isolation::ReadCommitted {
+            found.aborted = Some(Vec::new());
+        }
+        if request.offset >= up_to || request.max_bytes == 0 && !request.at_least_one {
+            return Ok(Reading::Ready(found));
+        }
+        let read = state.log_mut().read(request.offset, up_to, request.max_bytes, request.at_least_one);
+        match read {
+            Ok(Read::Ready(slice)) => {
+                if request.isolation == Isolation::ReadCommitted {
+                    found.aborted = Some(state.aborted(request.offset, slice.end)?);
+                }
+                found.slice = slice;
+                Ok(Reading::Ready(found))
+            }
+            Ok(Read::Cold(cold)) => Ok(Reading::Cold(found, cold)),
+            Err(problem) => Err(state.refuse_read(self.id, &problem)),
+        }
+    }
+
+    /// What a reader is told whose read failed on its way.
+    pub fn refuse_read(&self, problem: &ReadError) -> Refused {
+        self.state.borrow().refuse_read(self.id, problem)
+    }
+
+    /// The transactions that were aborted in a range that was read cold.
+    pub fn aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, Refused> {
+        self.state.borrow_mut().aborted(from, to)
+    }
+
+    /// Has a watcher told of records that become readable from now on.
+    pub fn watch(&self, watcher: Arc<Watcher>) {
+        self.state.borrow_mut().watchers.add(watcher);
+    }
+
+    /// Asks the log something that needs no disk, under the given leader epoch.
+    pub fn ask<R>(
+        &self,
+        current_leader_epoch: LeaderEpoch,
+        question: impl FnOnce(&mut Log, Watermarks, LeaderEpoch) -> R,
+    ) -> Result<R, Refused> {
+        let mut state = self.state.borrow_mut();
+        state.check_epoch(current_leader_epoch)?;
+        let (watermarks, epoch) = (state.watermarks(), state.leader_epoch);
+        Ok(question(state.log_mut(), watermarks, epoch))
+    }
+
+    /// Up to where a reader of this isolation may see.
+    pub fn bound(&self, isolation: Isolation) -> Offset {
+        self.state.borrow().bound(isolation)
+    }
+
+    /// Takes over what the metadata says of this partition.
+    pub fn follow(&self, new: &PartitionState, node: NodeId) {
+        let mut state = self.state.borrow_mut();
+        state.in_sync = new.isr.len();
+        if new.leader_epoch > state.leader_epoch {
+            state.leader_epoch = new.leader_epoch;
+            state.leads = new.leader == node;
+            if let Some(log) = state.log.as_mut().filter(|_| new.leader == node) {
+                log.assign_epoch(new.leader_epoch);
+            }
+            // Who waits under the old epoch has to look again.
+            state.watchers.wake_all();
+        }
+    }
+
+    pub fn set_settings(&self, settings: Arc<TopicSettings>) {
+        if let Some(log) = self.state.borrow_mut().log.as_mut() {
+            log.set_settings(settings);
+        }
+    }
+
+    /// Retention and other chores.
+    pub fn maintain(&self, now: TimestampMs) -> Result<Option<Maintenance>, LogError> {
+        let mut state = self.state.borrow_mut();
+        let high_watermark = state.high_watermark;
+        state.log.as_mut().map(|log| log.maintain(now, high_watermark)).transpose()
+    }
+
+    /// Works on the log of a partition that may be gone already.
+    pub fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> Option<R> {
+        self.state.borrow_mut().log.as_mut().map(work)
+    }
+
+    /// Takes the log away, to close or delete it; nothing is served any more, and who waits is told `code`.
+    pub fn take_log(&self, code: ErrorCode) -> Option<Log> {
+        let mut state = self.state.borrow_mut();
+        state.refuse_all(code);
+        state.log.take()
+    }
+
+    /// What the checkpoints say of the partition; `None` when its log is closed.
+    pub fn mark(&self) -> Option<Mark> {
+        let state = self.state.borrow();
+        let log = state.log.as_ref()?;
+        Some(Mark {
+            topic: self.name.to_string(),
+            partition: self.id.partition,
+            folder: log.dir().to_owned(),
+            recovery_point: log.recovery_point(),
+            log_start: log.start_offset(),
+            high_watermark: state.high_watermark,
+        })
+    }
+}
+
+impl State {
+    /// The log of a partition that is served. It is taken away only together with `leads`.
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("a partition that is served has its log")
+    }
+
+    fn log_mut(&mut self) -> &mut Log {
+        self.log.as_mut().expect("a partition that is served has its log")
+    }
+
+    fn append(&mut self, batches: Vec<Batch>, all: bool, now: TimestampMs) -> Result<Appended, Refused> {
+        if !self.leads || self.log.is_none() {
+            return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
+        }
+        let least = self.log().settings().min_insync_replicas as usize;
+        if all && self.in_sync < least {
+            let message = format!(
+                "The size of the current ISR : {} is insufficient to satisfy the min.isr requirement of {least} for this partition",
+                self.in_sync
+            );
+            return Err(Refused { message: Some(message), ..self.refuse(ErrorCode::NotEnoughReplicas) });
+        }
+        let epoch = self.leader_epoch;
+        let appended = self.log_mut().append_as_leader(batches, epoch, now);
+        appended.map_err(|error| Refused { message: Some(error.to_string()), ..self.refuse(error.code()) })
+    }
+
+    /// Moves the high watermark to what is stored, acknowledges, and wakes readers.
+    fn stored(&mut self, durable: Durable) {
+        let mut readable = 0;
+        while let Some(front) = self.unacknowledged.front() {
+            if front.appended.last >= durable.up_to() {
+                break;
+            }
+            let done = self.unacknowledged.pop_front().expect("the front was just looked at");
+            readable += done.bytes;
+            if let Some(answer) = done.answer {
+                _ = answer.send(Ok(Acknowledged::new(done.appended, durable)));
+            }
+        }
+        if durable.up_to() > self.high_watermark {
+            self.high_watermark = durable.up_to();
+            self.watchers.readable(readable);
+        }
+    }
+
+    /// The log takes nothing any more: who waits is told, and told to look elsewhere.
+    fn failed(&mut self, id: TopicPartition, problem: &LogError) {
+        error!(partition = %id, %problem, "a partition's log has failed; it takes no more appends");
+        self.refuse_all(problem.code());
+    }
+
+    fn refuse_all(&mut self, code: ErrorCode) {
+        if code != ErrorCode::KafkaStorageError {
+            self.leads = false;
+        }
+        for waiting in std::mem::take(&mut self.unacknowledged) {
+            if let Some(answer) = waiting.answer {
+                _ = answer.send(Err(Refused::new(code)));
+            }
+        }
+        self.watchers.wake_all();
+    }
+
+    fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), Refused> {
+        if !self.leads || self.log.is_none() {
+            return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
+        }
+        if claimed != LeaderEpoch::NONE && claimed < self.leader_epoch {
+            return Err(self.refuse(ErrorCode::FencedLeaderEpoch));
+        }
+        if claimed > self.leader_epoch {
+            return Err(self.refuse(ErrorCode::UnknownLeaderEpoch));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, code: ErrorCode) -> Refused {
+        let log_start = self.log.as_ref().map_or(Offset::NONE, Log::start_offset);
+        Refused { log_start, ..Refused::new(code) }
+    }
+
+    fn refuse_read(&self, id: TopicPartition, problem: &ReadError) -> Refused {
+        if !matches!(problem, ReadError::OutOfRange { .. }) {
+            error!(partition = %id, %problem, "a partition cannot be read");
+        }
+        Refused { message: Some(problem.to_string()), ..self.refuse(problem.code()) }
+    }
+
+    fn watermarks(&self) -> Watermarks {
+        Watermarks {
+            high_watermark: self.high_watermark,
+            last_stable: self.log().last_stable_offset(self.high_watermark),
+            log_start: self.log().start_offset(),
+        }
+    }
+
+    fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::LogEnd => self.log().end_offset(),
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.log().last_stable_offset(self.high_watermark),
+        }
+    }
+
+    fn aborted(&mut self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, Refused> {
+        let found = self.log_mut().aborted_transactions(from, to);
+        found.map_err(|problem| Refused { message: Some(problem.to_string()), ..self.refuse(problem.code()) })
+    }
+}

@@ -1,0 +1,223 @@
+//! A broker's beginning and end: listeners bound, cores started, registered, served; drained, closed, marked clean.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dohle_config::Config;
+use dohle_controller::{ControllerHandle, Refused};
+use dohle_env::{Env, task, thread};
+use dohle_log::dirs::LogDir;
+use dohle_log::{LogContext, LogError, TailBudget};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::budget::MemoryBudget;
+use crate::core::{Core, Limits, Mailboxes, Shared};
+use crate::flusher::Flusher;
+use crate::lifecycle::{Lifecycle, RegistrationError};
+use crate::listener::{self, ACCEPTING_CORE, BindError, Bound};
+use crate::log_dirs::LogDirs;
+use crate::metrics::CoreMetrics;
+use crate::producer_ids::ProducerIds;
+use crate::upkeep;
+
+/// How long a drain looks at its connections between two looks.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// What a broker needs to start.
+pub struct BrokerOptions {
+    pub config: Arc<Config>,
+    pub env: Env,
+    pub cluster_id: String,
+    pub controller: ControllerHandle,
+    /// The node's log directories, opened and locked.
+    pub log_dirs: Vec<LogDir>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    LogDirs(#[from] LogError),
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    #[error("the controller gave no answer: {0}")]
+    Controller(#[from] Refused),
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running broker.
+pub struct BrokerHandle {
+    addresses: Vec<(String, SocketAddr)>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<bool>>,
+    metrics: Vec<CoreMetrics>,
+}
+
+/// Starts a broker. It is registered, let in by the controller, and serves, when this returns.
+pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
+    let BrokerOptions { config, env, cluster_id, controller, log_dirs } = options;
+    let mut bound = Vec::new();
+    let roles = config.roles();
+    if roles.broker {
+        for wanted in config.broker_listeners() {
+            bound.extend(listener::bind(wanted, false)?);
+        }
+    }
+    if roles.controller {
+        for wanted in config.controller_listeners() {
+            bound.extend(listener::bind(wanted, true)?);
+        }
+    }
+    let (mailboxes, receivers) = Mailboxes::new(cores(&config));
+    let node = config.node_id();
+    let lifecycle = Lifecycle::new(node, controller.clone());
+    let tail = usize::try_from(config.long("dohle.memory.tail.bytes")).unwrap_or(0);
+    let context = LogContext {
+        disk: env.disk.clone(),
+        rng: env.rng.clone(),
+        tail: TailBudget::new(tail),
+        producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
+    };
+    let request_budget = usize::try_from(config.long("dohle.memory.request.bytes")).unwrap_or(usize::MAX);
+    let shared = Arc::new(Shared {
+        node,
+        cluster_id,
+        limits: limits(&config),
+        budget: MemoryBudget::new(request_budget),
+        log_dirs: Arc::new(LogDirs::new(&env, context, log_dirs)?),
+        flusher: Flusher::start().map_err(StartError::Thread)?,
+        producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
+        lifecycle,
+        mailboxes,
+        controller,
+        config,
+        env,
+    });
+    let addresses: Vec<_> = bound.iter().map(|bound| (bound.door.name.to_string(), bound.address)).collect();
+    if roles.broker {
+        let ports: Vec<_> = addresses.iter().map(|(name, address)| (name.clone(), address.port())).collect();
+        let (lifecycle, ids) = (&shared.lifecycle, shared.log_dirs.ids());
+        lifecycle.register(&shared.config, &shared.env, &shared.cluster_id, ids, &ports).await?;
+        lifecycle.enter().await?;
+    }
+    let mut metrics = Vec::new();
+    let mut threads = Vec::new();
+    let mut bound = Some(bound);
+    for (index, mailbox) in receivers.into_iter().enumerate() {
+        let (shared, counted) = (shared.clone(), CoreMetrics::default());
+        metrics.push(counted.clone());
+        let doors = if index == ACCEPTING_CORE { bound.take() } else { None };
+        let thread = thread::spawn_runtime(&format!("dohle-core-{index}"), move || async move {
+            let core = Core::new(index, shared, counted);
+            open_doors(&core, doors.unwrap_or_default());
+            core.clone().run(mailbox).await;
+            upkeep::close(&core)
+        });
+        threads.push(thread.map_err(StartError::Thread)?);
+    }
+    Ok(BrokerHandle { addresses, shared, threads, metrics })
+}
+
+/// Serves the listeners, and keeps the broker alive, from the accepting core.
+fn open_doors(core: &Rc<Core>, doors: Vec<Bound>) {
+    if core.index != ACCEPTING_CORE {
+        return;
+    }
+    for door in doors {
+        if let Err(problem) = listener::serve(core, door) {
+            error!(%problem, "a listener is not served");
+        }
+    }
+    if core.config().roles().broker {
+        let interval = u64::try_from(core.config().int("broker.heartbeat.interval.ms")).unwrap_or(2000);
+        task::spawn(core.shared().lifecycle.clone().keep_alive(Duration::from_millis(interval)));
+    }
+}
+
+/// How many cores the data path uses: as configured, or what the process may use.
+fn cores(config: &Config) -> usize {
+    match usize::try_from(config.int("dohle.cores")).unwrap_or(0) {
+        0 => thread::available(),
+        configured => configured,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let idle = config.long("connections.max.idle.ms");
+    Limits {
+        frame_max: usize::try_from(config.int("socket.request.max.bytes")).unwrap_or(0),
+        idle: u64::try_from(idle).ok().map(Duration::from_millis),
+        fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
+        unstable_versions: config.boolean("unstable.api.versions.enable"),
+    }
+}
+
+impl BrokerHandle {
+    /// Each listener's name and an address it is bound to.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The counters of each core.
+    pub fn metrics(&self) -> &[CoreMetrics] {
+        &self.metrics
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Leaves the cluster in order: asks the controller to be let go, finishes what is under way, closes the logs and marks the
+    /// directories clean. Connections that are not done after `deadline` are cut. Says whether everything was closed cleanly.
+    pub async fn shut_down(self, deadline: Duration) -> bool {
+        if self.shared.config.roles().broker && self.shared.config.boolean("controlled.shutdown.enable") {
+            self.shared.lifecycle.leave(deadline).await;
+        }
+        if task::timeout(deadline, self.drain()).await.is_err() {
+            warn!("cutting connections that were still busy");
+        }
+        for core in 0..self.shared.mailboxes.cores() {
+            self.shared.mailboxes.tell(core, |core| core.stop());
+        }
+        let threads = self.threads;
+        let closed = task::blocking(move || {
+            // A core that panicked has not closed its logs.
+            threads.into_iter().map(|thread| thread.join().unwrap_or(false)).fold(true, |all, clean| all && clean)
+        });
+        let mut clean = closed.await;
+        if clean {
+            let (dirs, epoch) = (self.shared.log_dirs.clone(), self.shared.lifecycle.epoch());
+            if let Err(problem) = task::blocking(move || dirs.finish(epoch)).await {
+                warn!(%problem, "the log directories could not be marked clean");
+                clean = false;
+            }
+        }
+        info!(clean, "the broker has stopped");
+        clean
+    }
+
+    /// Starts no more requests, and waits until those under way are answered.
+    async fn drain(&self) {
+        for core in 0..self.shared.mailboxes.cores() {
+            self.shared.mailboxes.tell(core, |core| core.drain());
+        }
+        loop {
+            let mut busy = 0;
+            for core in 0..self.shared.mailboxes.cores() {
+                let (sender, receiver) = oneshot::channel();
+                self.shared.mailboxes.tell(core, move |core| _ = sender.send(core.requests.get()));
+                busy += receiver.await.unwrap_or(0);
+            }
+            if busy == 0 {
+                return;
+            }
+            task::sleep(DRAIN_STEP).await;
+        }
+    }
+}

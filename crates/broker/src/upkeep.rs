@@ -1,0 +1,140 @@
+//! Chores of a core: checkpoints a second after something was stored, retention, removal of deleted folders, shutdown.
+//!
+//! Nothing here wakes while nothing happens, except retention every `log.retention.check.interval.ms`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use dohle_env::task;
+use dohle_types::{ErrorCode, Offset, TopicPartition};
+use tracing::{error, warn};
+
+use crate::core::Core;
+use crate::log_dirs::Mark;
+use crate::partition::Partition;
+
+/// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify.
+const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
+/// When retention first looks, after start (`InitialTaskDelayMs`).
+const FIRST_RETENTION: Duration = Duration::from_secs(30);
+
+/// Starts the chores that go by the clock.
+pub fn start(core: &Rc<Core>) {
+    let retaining = core.clone();
+    let interval = u64::try_from(core.config().long("log.retention.check.interval.ms")).unwrap_or(300_000);
+    task::spawn(async move {
+        task::sleep(FIRST_RETENTION.min(Duration::from_millis(interval))).await;
+        loop {
+            retain(&retaining).await;
+            task::sleep(Duration::from_millis(interval)).await;
+        }
+    });
+}
+
+/// Has the checkpoints written in a while: something of `partition` has moved.
+pub fn checkpoint_soon(core: &Rc<Core>, partition: &Rc<Partition>) {
+    if partition.moved.replace(true) {
+        return;
+    }
+    let mut moved = core.moved.borrow_mut();
+    moved.push(partition.clone());
+    if moved.len() > 1 {
+        return;
+    }
+    let core = core.clone();
+    task::spawn(async move {
+        task::sleep(CHECKPOINT_AGE).await;
+        let moved = core.moved.take();
+        moved.iter().for_each(|partition| partition.moved.set(false));
+        let marks: Vec<Mark> = moved.iter().filter_map(|partition| partition.mark()).collect();
+        let dirs = core.shared().log_dirs.clone();
+        if let Err(problem) = task::blocking(move || dirs.checkpoint(&marks)).await {
+            // The next start verifies more than it had to; nothing is lost.
+            warn!(%problem, "a checkpoint could not be written");
+        }
+    });
+}
+
+/// Retention over all partitions of this core, open or not.
+async fn retain(core: &Rc<Core>) {
+    open_all(core).await;
+    let now = core.env().clock.now();
+    for partition in core.open_partitions() {
+        let maintenance = match partition.maintain(now) {
+            Ok(maintenance) => maintenance,
+            Err(problem) => {
+                error!(partition = %partition.id, %problem, "retention failed");
+                continue;
+            }
+        };
+        let Some(maintenance) = maintenance else { continue };
+        if maintenance.log_start_moved {
+            checkpoint_soon(core, &partition);
+        }
+        if let Some(cleanup) = maintenance.cleanup {
+            let cleaned = task::blocking(move || cleanup.run()).await;
+            if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
+                error!(partition = %partition.id, %problem, "retention failed");
+            }
+        }
+        // Many partitions: others get their turn in between.
+        task::yield_now().await;
+    }
+}
+
+/// Opens what lies on disk and was not asked for yet: retention is due there too.
+async fn open_all(core: &Rc<Core>) {
+    let image = core.image();
+    for (topic, index) in core.shared().log_dirs.partitions() {
+        let Some(found) = image.topics.by_name(&topic) else { continue };
+        let id = TopicPartition { topic: found.id, partition: index };
+        if core.owner(id) != core.index {
+            continue;
+        }
+        let (opened, wait) = tokio::sync::oneshot::channel();
+        core.enter(id, Box::new(move |_, _| _ = opened.send(())));
+        _ = wait.await;
+    }
+}
+
+/// Puts aside the folder of a partition that is gone, and removes it after `file.delete.delay.ms`.
+pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id: TopicPartition) {
+    let core = core.clone();
+    let log = open.and_then(|open| open.take_log(ErrorCode::UnknownTopicOrPartition));
+    let delay = log.as_ref().map_or(60_000, |log| log.settings().file_delete_delay_ms);
+    drop(log);
+    task::spawn(async move {
+        let dirs = core.shared().log_dirs.clone();
+        let put_aside = task::blocking(move || dirs.put_aside(&topic, id));
+        match put_aside.await {
+            Ok(Some(folder)) => {
+                task::sleep(Duration::from_millis(u64::try_from(delay).unwrap_or(0))).await;
+                let dirs = core.shared().log_dirs.clone();
+                task::blocking(move || dirs.remove(&folder)).await;
+            }
+            Ok(None) => {}
+            Err(problem) => warn!(%problem, "a deleted partition's files could not be put aside"),
+        }
+    });
+}
+
+/// Closes every log of this core. Blocks the core, which serves nobody any more.
+pub fn close(core: &Rc<Core>) -> bool {
+    let now = core.env().clock.now();
+    let mut clean = true;
+    for partition in core.open_partitions() {
+        let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };
+        let folder = log.dir().to_owned();
+        match log.close() {
+            Ok(closed) => {
+                assert!(closed.recovery_point >= Offset::ZERO, "a closed log is stored up to its end");
+                core.shared().log_dirs.closed(&partition.name, partition.id.partition, &folder, &closed);
+            }
+            Err(problem) => {
+                error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
+                clean = false;
+            }
+        }
+    }
+    clean
+}
