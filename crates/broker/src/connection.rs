@@ -194,6 +194,7 @@ impl Connection {
         let charge = std::mem::replace(&mut self.charge, self.core.budget().open());
         self.frame_started = None;
         self.last_activity = self.core.env().clock.tick();
+        self.core.metrics.requests.add(1);
         let size = frame.len();
         let reply = match peek_key(&frame) {
             Some((key, version)) => dispatch::start(&self.core, &self.peer, key, version, frame),

@@ -111,8 +111,6 @@ pub struct Core {
     /// Partitions whose marks have moved since the last checkpoint.
     pub moved: RefCell<Vec<Rc<Partition>>>,
     draining: Cell<bool>,
-    /// Connections this core serves, for draining.
-    pub connections: Cell<usize>,
     /// Requests that wait for their response, for draining.
     pub requests: Cell<usize>,
     pub doorkeeper: Doorkeeper,
@@ -136,7 +134,6 @@ impl Core {
             dirty: RefCell::default(),
             moved: RefCell::default(),
             draining: Cell::new(false),
-            connections: Cell::new(0),
             requests: Cell::new(0),
             doorkeeper: Doorkeeper::new(&shared.config),
             stop: Rc::new(Notify::new()),

@@ -197,12 +197,12 @@ fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<D
     let session = Session::anonymous(door, peer);
     let connection =
         Connection::new(stream, core.clone(), Peer { session, software: RefCell::default() });
-    core.connections.set(core.connections.get() + 1);
+    core.metrics.connections_opened.add(1);
     let core = core.clone();
     task::spawn(async move {
         let end = connection.run().await;
         debug!(%peer, ?end, "connection ended");
-        core.connections.set(core.connections.get() - 1);
+        core.metrics.connections_closed.add(1);
         let ip = peer.ip().to_canonical();
         core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
     });

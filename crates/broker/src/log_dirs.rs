@@ -13,8 +13,11 @@ use dohle_log::checkpoint::Offsets;
 use dohle_log::dirs::LogDir;
 use dohle_log::names::{FolderState, marked_folder_name};
 use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
-use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
+use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition, Uuid};
 use tracing::{info, warn};
+
+/// The folder of the metadata log is named after this topic.
+const METADATA_TOPIC_NAME: &str = "__cluster_metadata";
 
 /// What of a partition goes into the checkpoints of its directory.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ struct Place {
     directory: usize,
     /// Which topic of that name it holds. `None` for a folder that was not opened and does not say.
     topic: Option<TopicId>,
+    /// Whether its log was opened, and so recovered if that was needed.
+    opened: bool,
 }
 
 struct Directory {
@@ -75,9 +80,13 @@ impl LogDirs {
         for (index, dir) in dirs.into_iter().enumerate() {
             let clean = dir.take_clean_shutdown()?.is_some();
             for folder in dir.scan()? {
+                // The metadata log is the controller's.
+                if folder.topic_id == Some(Uuid::METADATA_TOPIC) || folder.topic == METADATA_TOPIC_NAME {
+                    continue;
+                }
                 match folder.state {
                     FolderState::Live => {
-                        let place = Place { directory: index, topic: folder.topic_id };
+                        let place = Place { directory: index, topic: folder.topic_id, opened: false };
                         places.insert((folder.topic, folder.partition), place);
                     }
                     FolderState::Deleted => remove(&dir, &folder.path),
@@ -90,7 +99,7 @@ impl LogDirs {
                 log_starts: dir.log_starts()?,
                 high_watermarks: dir.high_watermarks()?,
             };
-            info!(path = %dir.path().display(), clean, partitions = places.len(), "log directory");
+            info!(path = %dir.path().display(), clean, "log directory");
             directories.push(Directory { dir, clean, checkpoints: Mutex::new(checkpoints) });
         }
         Ok(Self { env: env.clone(), context, directories, places: Mutex::new(places) })
@@ -124,12 +133,16 @@ impl LogDirs {
             let directory = &self.directories[place.directory];
             drop(places);
             let folder = directory.dir.partition_path(topic, id.partition);
-            return Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now);
+            let log = Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now)?;
+            if let Some(place) = self.places().get_mut(&key) {
+                place.opened = true;
+            }
+            return Ok(log);
         }
         let index = self.place(&places, wanted);
         let folder = self.directories[index].dir.partition_path(topic, id.partition);
         let log = Log::create(&self.context, folder, id.topic, settings, now)?;
-        places.insert(key, Place { directory: index, topic: Some(id.topic) });
+        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true });
         Ok(log)
     }
 
@@ -207,13 +220,18 @@ impl LogDirs {
     }
 
     /// Writes the checkpoints and marks the directories as cleanly closed. Call when every open log was closed.
+    ///
+    /// A directory that a crash has left is not marked while it holds logs that were not opened, and so not recovered, since.
     pub fn finish(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
-        for directory in &self.directories {
+        for (index, directory) in self.directories.iter().enumerate() {
             let checkpoints = directory.checkpoints();
             directory.dir.write_recovery_points(&checkpoints.recovery_points)?;
             directory.dir.write_log_starts(&checkpoints.log_starts)?;
             directory.dir.write_high_watermarks(&checkpoints.high_watermarks)?;
-            directory.dir.write_clean_shutdown(broker_epoch)?;
+            let recovered = |place: &Place| place.opened || place.directory != index;
+            if directory.clean || self.places().values().all(recovered) {
+                directory.dir.write_clean_shutdown(broker_epoch)?;
+            }
         }
         Ok(())
     }

@@ -120,7 +120,6 @@ pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id
 
 /// Closes every log of this core. Blocks the core, which serves nobody any more.
 pub fn close(core: &Rc<Core>) -> bool {
-    let now = core.env().clock.now();
     let mut clean = true;
     for partition in core.open_partitions() {
         let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };

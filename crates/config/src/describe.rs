@@ -61,7 +61,10 @@ pub fn topic(overrides: &Overrides<'_>, dynamic: &BrokerDynamic<'_>, config: &Co
             None => Vec::new(),
         };
         if overrides.get(name).is_some() {
-            synonyms.insert(0, Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::Topic });
+            synonyms.insert(
+                0,
+                Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::Topic },
+            );
         }
         described(name, key, value, synonyms, false)
     };
@@ -112,7 +115,10 @@ pub fn group(overrides: &Overrides<'_>, dynamic: &BrokerDynamic<'_>, config: &Co
             None => key.and_then(|key| default_synonym(key, is_sensitive(Some(key)))).into_iter().collect(),
         };
         if overrides.get(name).is_some() {
-            synonyms.insert(0, Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::Group });
+            synonyms.insert(
+                0,
+                Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::Group },
+            );
         }
         described(name, key, value, synonyms, false)
     };
@@ -128,7 +134,8 @@ pub fn client_metrics(overrides: &Overrides<'_>) -> Vec<Described> {
             Some(raw) => shown(key, raw),
             None => key.and_then(KeyDef::default_text).map(str::to_owned),
         };
-        let own = || Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::ClientMetrics };
+        let own =
+            || Synonym { name: name.to_owned(), value: value.clone(), source: ConfigSource::ClientMetrics };
         let synonyms = raw.map(|_| own()).into_iter().collect();
         described(name, key, value.clone(), synonyms, false)
     };
@@ -186,7 +193,8 @@ fn names<'a>(
     table: impl Iterator<Item = &'static KeyDef>,
     set: &Overrides<'a>,
 ) -> BTreeMap<&'a str, Option<&'a str>> {
-    let mut names: BTreeMap<&str, Option<&str>> = table.filter(|key| !key.internal).map(|key| (key.name, None)).collect();
+    let mut names: BTreeMap<&str, Option<&str>> =
+        table.filter(|key| !key.internal).map(|key| (key.name, None)).collect();
     names.extend(set.iter().map(|(name, raw)| (name, Some(raw))));
     names
 }

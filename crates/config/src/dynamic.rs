@@ -69,7 +69,10 @@ pub fn validate_broker(
         if let Some(key) = dynamic_key(name) {
             let value = key.parse(raw).map_err(|refused| InvalidConfig::request(refused.message))?;
             if key.kind == Kind::Class && value.to_text().as_deref() != key.default_text() {
-                let why = format!("Invalid value {raw} for configuration {}: Class {raw} could not be found.", key.name);
+                let why = format!(
+                    "Invalid value {raw} for configuration {}: Class {raw} could not be found.",
+                    key.name
+                );
                 return Err(InvalidConfig::request(why));
             }
         }
@@ -80,7 +83,8 @@ pub fn validate_broker(
             &names(&is_per_broker),
         )?;
     }
-    let layers = if per_broker { [&dynamic.cluster_default, proposed] } else { [proposed, &dynamic.per_broker] };
+    let layers =
+        if per_broker { [&dynamic.cluster_default, proposed] } else { [proposed, &dynamic.per_broker] };
     let before = config.with_dynamic(dynamic).0;
     let after = config.try_with([&accepted(layers[0], false), &accepted(layers[1], true)])?;
     validate_steps(&before, &after)
@@ -111,7 +115,8 @@ pub fn validate_group(
         }
     }
     for kind in ["consumer", "share", "streams"] {
-        let (session, heartbeat) = (format!("{kind}.session.timeout.ms"), format!("{kind}.heartbeat.interval.ms"));
+        let (session, heartbeat) =
+            (format!("{kind}.session.timeout.ms"), format!("{kind}.heartbeat.interval.ms"));
         if value(&session) <= value(&heartbeat) {
             return Err(InvalidConfig::new(format!("{session} must be greater than {heartbeat}")));
         }
@@ -178,11 +183,18 @@ const PER_LISTENER_ONLY: &[&str] = &[
 ];
 
 /// Keys that a listener may be given for the whole cluster.
-const CLUSTER_WIDE_OF_LISTENERS: &[&str] = &["max.connections", "max.connection.creation.rate", "num.network.threads"];
+const CLUSTER_WIDE_OF_LISTENERS: &[&str] =
+    &["max.connections", "max.connection.creation.rate", "num.network.threads"];
 
 /// Numbers of threads may at most double or halve at a time.
-const STEPPED: &[&str] =
-    &["background.threads", "log.cleaner.threads", "num.io.threads", "num.network.threads", "num.recovery.threads.per.data.dir", "num.replica.fetchers"];
+const STEPPED: &[&str] = &[
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
 
 /// A group's key and the broker's keys that bound it, in the order in which Kafka looks.
 #[rustfmt::skip]
@@ -204,7 +216,10 @@ const GROUP_BOUNDS: &[(&str, &str, &str)] = &[
 
 type Parsed = Vec<(&'static KeyDef, Value)>;
 
-fn parse_all(proposed: &Overrides<'_>, table: fn(&str) -> Option<&'static KeyDef>) -> Result<Parsed, InvalidConfig> {
+fn parse_all(
+    proposed: &Overrides<'_>,
+    table: fn(&str) -> Option<&'static KeyDef>,
+) -> Result<Parsed, InvalidConfig> {
     let parse = |(name, raw)| {
         let key = table(name).expect("unknown names are refused before");
         Ok((key, key.parse(raw)?))
@@ -228,23 +243,16 @@ fn validate_tiered(
             "Remote log storage only supports topics with cleanup.policy=delete or cleanup.policy being an empty list.",
         ));
     }
-    for (local, all) in [("local.retention.bytes", "retention.bytes"), ("local.retention.ms", "retention.ms")] {
-        let (kept, limit) = (long(local), long(all));
-        let refuse = |why: &str| {
-            Err(InvalidConfig::new(format!("Invalid value {kept} for configuration {local}: {why}")))
-        };
-        if limit < 0 || kept == -2 {
-            continue;
-        }
-        if kept == -1 {
-            return refuse(&format!("Value must not be -1 as {all} value is set as {limit}."));
-        }
-        if kept > limit {
-            return refuse(&format!("Value must not be more than {all} property value: {limit}"));
+    for (local, all) in [("local.retention.bytes", "retention.bytes"), ("local.retention.ms", "retention.ms")]
+    {
+        if let Some(why) = local_retention_fault(local, long(local), all, long(all)) {
+            return Err(InvalidConfig::new(why));
         }
     }
     if value("remote.log.copy.disable") == Value::Boolean(true) {
-        for (local, all) in [("local.retention.bytes", "retention.bytes"), ("local.retention.ms", "retention.ms")] {
+        for (local, all) in
+            [("local.retention.bytes", "retention.bytes"), ("local.retention.ms", "retention.ms")]
+        {
             if long(local) != -2 && long(local) != long(all) {
                 return Err(InvalidConfig::new(format!(
                     "When `remote.log.copy.disable` is set to true, the `{local}` and `{all}` must be set to the identical value \
@@ -256,23 +264,55 @@ fn validate_tiered(
     Ok(())
 }
 
-/// Changes that would be right at the start and are too big a step for a running broker.
+/// Changes that would be right at the start and that a running broker refuses.
 fn validate_steps(before: &Config, after: &Config) -> Result<(), InvalidConfig> {
-    let leaps = |key: &&str| {
-        let (old, new) = (before.long(key), after.long(key));
-        new != old && (new < 1 || new < old / 2 || new > old.saturating_mul(2))
+    let steps = STEPPED.iter().find_map(|key| step_fault(key, before.long(key), after.long(key)));
+    let retention = [
+        ("log.local.retention.ms", "log.retention.ms", after.log_retention_ms()),
+        ("log.local.retention.bytes", "log.retention.bytes", after.long("log.retention.bytes")),
+    ];
+    let retention = || {
+        retention
+            .iter()
+            .find_map(|(local, all, limit)| local_retention_fault(local, after.long(local), all, *limit))
     };
-    if STEPPED.iter().any(|key| leaps(&key)) {
-        return Err(InvalidConfig::request("Invalid dynamic configuration"));
+    match steps.or_else(retention) {
+        None => Ok(()),
+        // Kafka's message comes of an exception made of an exception.
+        Some(why) => Err(InvalidConfig::request(format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: {why} for configuration Invalid dynamic configuration"
+        ))),
     }
-    for (local, all) in [("log.local.retention.bytes", "log.retention.bytes"), ("log.local.retention.ms", "log.retention.ms")] {
-        let limit = if all == "log.retention.ms" { after.log_retention_ms() } else { after.long(all) };
-        let kept = after.long(local);
-        if limit != -1 && kept != -2 && (kept == -1 || kept > limit) {
-            return Err(InvalidConfig::request("Invalid dynamic configuration"));
+}
+
+/// Why a number of threads cannot change that much at a time, in Kafka's words.
+fn step_fault(key: &str, old: i64, new: i64) -> Option<String> {
+    let is_cleaner = key == "log.cleaner.threads";
+    let failed = || format!("Dynamic thread count update validation failed for {key}={new}");
+    match new {
+        _ if new >= old / 2 && new <= old.saturating_mul(2) => None,
+        _ if new < old && is_cleaner => {
+            Some(format!("Log cleaner threads cannot be reduced to less than half the current value {old}"))
         }
+        _ if new < old => {
+            Some(format!("{}, value should be at least half the current value {old}", failed()))
+        }
+        _ if is_cleaner => Some(format!(
+            "Log cleaner threads cannot be increased to more than double the current value {old}"
+        )),
+        _ => Some(format!("{}, value should not be greater than double the current value {old}", failed())),
     }
-    Ok(())
+}
+
+/// Why a tiered log cannot keep that much on local disks, in Kafka's words.
+fn local_retention_fault(local: &str, kept: i64, all: &str, limit: i64) -> Option<String> {
+    let fault = |why: String| Some(format!("Invalid value {kept} for configuration {local}: {why}"));
+    match kept {
+        _ if limit < 0 || kept == -2 => None,
+        -1 => fault(format!("Value must not be -1 as {all} value is set as {limit}.")),
+        _ if kept > limit => fault(format!("Value must not be more than {all} property value: {limit}")),
+        _ => None,
+    }
 }
 
 /// Whether a broker key cannot change while the broker runs.
@@ -305,7 +345,9 @@ fn is_client_pattern(pattern: &str) -> bool {
     ];
     let mut parts = pattern.trim_end_matches('=').split('=');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(name), Some(value), None) => PARAMETERS.contains(&name.trim()) && is_plausible_pattern(value.trim()),
+        (Some(name), Some(value), None) => {
+            PARAMETERS.contains(&name.trim()) && is_plausible_pattern(value.trim())
+        }
         _ => false,
     }
 }
@@ -335,4 +377,59 @@ fn is_plausible_pattern(pattern: &str) -> bool {
         }
     }
     round == 0 && !square && !escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sources;
+
+    /// What a running Kafka 4.3.1 answers to kafka-configs.sh. Its validators alone, which the golden cases ask, do not know what
+    /// holds now.
+    #[test]
+    fn a_running_broker_takes_small_steps() {
+        let config = Config::load(Sources::default()).expect("the defaults fit").config;
+        let answer = |key: &'static str, value: &'static str| {
+            let proposed = [(key, value)].into_iter().collect();
+            validate_broker(&proposed, true, &BrokerDynamic::none(), &config).map_err(|error| error.message)
+        };
+        let refused = |why: &str| {
+            let inner = format!("org.apache.kafka.common.config.ConfigException: {why}");
+            Err(format!("Invalid value {inner} for configuration Invalid dynamic configuration"))
+        };
+        let threads = "Dynamic thread count update validation failed for";
+        for (key, value, why) in [
+            ("num.io.threads", "17", format!("{threads} num.io.threads=17, value should not be greater than double the current value 8")),
+            ("background.threads", "4", format!("{threads} background.threads=4, value should be at least half the current value 10")),
+            ("log.cleaner.threads", "3", "Log cleaner threads cannot be increased to more than double the current value 1".into()),
+            (
+                "log.local.retention.ms",
+                "-1",
+                "Invalid value -1 for configuration log.local.retention.ms: Value must not be -1 as log.retention.ms value is set \
+                 as 604800000."
+                    .into(),
+            ),
+        ] {
+            assert_eq!(answer(key, value), refused(&why));
+        }
+        assert_eq!(answer("num.io.threads", "16"), Ok(()));
+        let zero = "Invalid value 0 for configuration num.io.threads: Value must be at least 1";
+        assert_eq!(answer("num.io.threads", "0"), Err(zero.into()));
+    }
+
+    #[test]
+    fn tiered_storage_is_not_given_up_by_accident() {
+        let config = Config::load(Sources::default()).expect("the defaults fit").config;
+        let before = [("remote.storage.enable", "true")].into_iter().collect();
+        let none = Overrides::none();
+        let error = validate_topic(&none, &before, &BrokerDynamic::none(), &config)
+            .expect_err("data would be stranded");
+        assert!(
+            error
+                .message
+                .starts_with("It is invalid to disable remote storage without deleting remote data.")
+        );
+        let deleting = [("remote.log.delete.on.disable", "true")].into_iter().collect();
+        assert_eq!(validate_topic(&deleting, &before, &BrokerDynamic::none(), &config), Ok(()));
+    }
 }

@@ -186,12 +186,14 @@ pub(crate) fn parse_voters(entries: &[String]) -> Result<Vec<Voter>, InvalidConf
         let [id, address] = parts[..] else {
             return Err(InvalidConfig::new(format!("Invalid configuration value for {KEY}. {FORM}")));
         };
-        let id = id.parse().map_err(|_| {
-            InvalidConfig::new(format!("Failed to parse voter ID as an integer from {id}"))
-        })?;
+        let id = id
+            .parse()
+            .map_err(|_| InvalidConfig::new(format!("Failed to parse voter ID as an integer from {id}")))?;
         let part = match address.rsplit_once(':') {
             None => Some("host name"),
-            Some((host, _)) if host.is_empty() || !is_host(host.trim_start_matches('[').trim_end_matches(']')) => {
+            Some((host, _))
+                if host.is_empty() || !is_host(host.trim_start_matches('[').trim_end_matches(']')) =>
+            {
                 Some("host name")
             }
             Some((_, port)) => port.parse::<u16>().is_err().then_some("host port"),
@@ -200,7 +202,8 @@ pub(crate) fn parse_voters(entries: &[String]) -> Result<Vec<Voter>, InvalidConf
             (None, Some(address)) => address,
             (part, _) => {
                 let part = part.unwrap_or("host name");
-                let message = format!("Failed to parse {part} from entry {entry} for the configuration {KEY}. {FORM}");
+                let message =
+                    format!("Failed to parse {part} from entry {entry} for the configuration {KEY}. {FORM}");
                 return Err(InvalidConfig::new(message));
             }
         };
@@ -244,7 +247,14 @@ mod tests {
             let parsed = listener(uri).expect(uri);
             assert_eq!((parsed.name.as_str(), parsed.host.as_str(), parsed.port), (name, host, port));
         }
-        for uri in ["PLAINTEXT", "PLAINTEXT://localhost", "PLAINTEXT://a b:1", "PLAINTEXT://:65536", "OTHER://:1", "://:1"] {
+        for uri in [
+            "PLAINTEXT",
+            "PLAINTEXT://localhost",
+            "PLAINTEXT://a b:1",
+            "PLAINTEXT://:65536",
+            "OTHER://:1",
+            "://:1",
+        ] {
             assert!(listener(uri).is_err(), "{uri}");
         }
     }
@@ -260,7 +270,8 @@ mod tests {
 
     #[test]
     fn ports_may_repeat_over_families_only() {
-        let list = |uris: &[&str]| uris.iter().map(|uri| listener(uri).expect("well-formed")).collect::<Vec<_>>();
+        let list =
+            |uris: &[&str]| uris.iter().map(|uri| listener(uri).expect("well-formed")).collect::<Vec<_>>();
         let distinct = |uris| check_distinct(&list(uris), true);
         assert!(distinct(&["PLAINTEXT://127.0.0.1:1", "INTERNAL://[::1]:1"]).is_ok());
         assert!(distinct(&["PLAINTEXT://127.0.0.1:1", "INTERNAL://127.0.0.2:1"]).is_err());

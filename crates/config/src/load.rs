@@ -90,7 +90,8 @@ impl Config {
         let statics: BTreeMap<String, String> =
             found.iter().map(|(name, found)| (name.clone(), found.value.clone())).collect();
         let config = Self::build(statics, sources.base).map_err(|violation| {
-            let place = found.get(&violation.key).map(|found| format!(" ({})", found.place)).unwrap_or_default();
+            let place =
+                found.get(&violation.key).map(|found| format!(" ({})", found.place)).unwrap_or_default();
             ConfigError { message: format!("{}{place}.", violation.sentence), key: Some(violation.key) }
         })?;
         let warnings = found.iter().filter_map(|(name, found)| warning(name, found)).collect();
@@ -138,7 +139,9 @@ fn key_of_variable(variable: &str, prefix: &str) -> Option<String> {
 fn refuse_providers(found: &BTreeMap<String, Found>) -> Result<(), ConfigError> {
     let providers = found.get("config.providers").map_or("", |found| found.value.as_str());
     for provider in providers.split(',').map(str::trim).filter(|provider| !provider.is_empty()) {
-        if let Some((name, found)) = found.iter().find(|(_, found)| found.value.contains(&format!("${{{provider}:"))) {
+        if let Some((name, found)) =
+            found.iter().find(|(_, found)| found.value.contains(&format!("${{{provider}:")))
+        {
             let message = format!(
                 "{name} is set to \"{}\" but must be the value itself: config.providers are Java classes and cannot be loaded ({}).",
                 found.value, found.place
@@ -152,12 +155,19 @@ fn refuse_providers(found: &BTreeMap<String, Found>) -> Result<(), ConfigError> 
 fn warning(name: &str, found: &Found) -> Option<Warning> {
     let place = &found.place;
     let message = match keys::broker(name) {
-        Some(key) if key.kind == Kind::Class && !found.value.trim().is_empty() && key.default_text() != Some(found.value.trim()) => {
+        Some(key)
+            if key.kind == Kind::Class
+                && !found.value.trim().is_empty()
+                && key.default_text() != Some(found.value.trim()) =>
+        {
             format!("{name} has no effect: Java classes cannot be loaded ({place})")
         }
         Some(_) => return None,
         None if is_plausible(name) => return None,
-        None if REMOVED.contains(&name) || name.starts_with("zookeeper.") || name.starts_with("password.encoder.") => {
+        None if REMOVED.contains(&name)
+            || name.starts_with("zookeeper.")
+            || name.starts_with("password.encoder.") =>
+        {
             format!("{name} has no effect: Kafka 4 no longer has this key ({place})")
         }
         None => match suggestion(name) {
@@ -182,7 +192,8 @@ fn suggestion(name: &str) -> Option<&'static str> {
     if let Some((broker, _)) = synonyms::of_topic(name).first() {
         return Some(broker);
     }
-    let likeness = |key: &'static keys::KeyDef| (strsim::normalized_damerau_levenshtein(name, key.name), key.name);
+    let likeness =
+        |key: &'static keys::KeyDef| (strsim::normalized_damerau_levenshtein(name, key.name), key.name);
     let (alike, known) = keys::all_broker().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (alike >= ALIKE).then_some(known)
 }
@@ -226,7 +237,10 @@ mod tests {
     fn later_sources_win() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         let sources = Sources {
-            file: Some(("f".into(), "num.partitions=2\nnum.io.threads=3\nlog.retention.ms=4\nmin.insync.replicas=9".into())),
+            file: Some((
+                "f".into(),
+                "num.partitions=2\nnum.io.threads=3\nlog.retention.ms=4\nmin.insync.replicas=9".into(),
+            )),
             environment: vec![
                 pair("DOHLE_NUM_IO_THREADS", "5"),
                 pair("KAFKA_NUM_IO_THREADS", "6"),
@@ -250,29 +264,59 @@ mod tests {
         for (variable, key) in [
             ("KAFKA_NUM_PARTITIONS", "num.partitions"),
             ("KAFKA_LISTENER_NAME_A__B_SSL_KEY_PASSWORD", "listener.name.a_b.ssl.key.password"),
-            ("KAFKA_LISTENER_NAME_X_SCRAM___SHA___256_SASL_JAAS_CONFIG", "listener.name.x.scram-sha-256.sasl.jaas.config"),
+            (
+                "KAFKA_LISTENER_NAME_X_SCRAM___SHA___256_SASL_JAAS_CONFIG",
+                "listener.name.x.scram-sha-256.sasl.jaas.config",
+            ),
         ] {
             assert_eq!(key_of_variable(variable, "KAFKA_").as_deref(), Some(key));
         }
         assert_eq!(key_of_variable("DOHLE_CONFIG", "DOHLE_"), None);
-        assert_eq!(key_of_variable("DOHLE_METRICS_LISTENER", "DOHLE_").as_deref(), Some("dohle.metrics.listener"));
+        assert_eq!(
+            key_of_variable("DOHLE_METRICS_LISTENER", "DOHLE_").as_deref(),
+            Some("dohle.metrics.listener")
+        );
     }
 
     #[test]
     fn bad_values_stop_with_one_sentence() {
         for (file, parts) in [
-            ("num.partitions=abc", ["num.partitions", "\"abc\"", "a whole number of at least 1", "server.properties"]),
-            ("num.partitions=0", ["num.partitions", "\"0\"", "a whole number of at least 1", "server.properties"]),
-            ("auto.create.topics.enable=yes", ["auto.create.topics.enable", "\"yes\"", "true or false", "server.properties"]),
-            ("compression.type=lzo", ["compression.type", "\"lzo\"", "uncompressed, zstd, lz4", "server.properties"]),
+            (
+                "num.partitions=abc",
+                ["num.partitions", "\"abc\"", "a whole number of at least 1", "server.properties"],
+            ),
+            (
+                "num.partitions=0",
+                ["num.partitions", "\"0\"", "a whole number of at least 1", "server.properties"],
+            ),
+            (
+                "auto.create.topics.enable=yes",
+                ["auto.create.topics.enable", "\"yes\"", "true or false", "server.properties"],
+            ),
+            (
+                "compression.type=lzo",
+                ["compression.type", "\"lzo\"", "uncompressed, zstd, lz4", "server.properties"],
+            ),
             ("log.roll.ms=0", ["log.roll.ms", "0", "at least 1", "server.properties"]),
-            ("listeners=PLAINTEXT:9092", ["listeners", "PLAINTEXT:9092", "NAME://host:port", "Unable to parse"]),
+            (
+                "listeners=PLAINTEXT:9092",
+                ["listeners", "PLAINTEXT:9092", "NAME://host:port", "Unable to parse"],
+            ),
             ("listeners=X://:1", ["listeners", "X://:1", "listener.security.protocol.map", "listener X"]),
-            ("controller.quorum.voters=1@h", ["controller.quorum.voters", "1@h", "id@host:port", "server.properties"]),
+            (
+                "controller.quorum.voters=1@h",
+                ["controller.quorum.voters", "1@h", "id@host:port", "server.properties"],
+            ),
             ("process.roles=broker\nnode.id=1", ["controller.listener.names", "not set", "must be", "."]),
             ("node.id=1\nbroker.id=2", ["node.id", "1", "broker.id", "2"]),
-            ("dohle.metrics.listener=nowhere", ["dohle.metrics.listener", "nowhere", "host:port", "server.properties"]),
-            ("config.providers=file\nssl.key.password=${file:/x:y}", ["ssl.key.password", "${file:/x:y}", "value itself", "."]),
+            (
+                "dohle.metrics.listener=nowhere",
+                ["dohle.metrics.listener", "nowhere", "host:port", "server.properties"],
+            ),
+            (
+                "config.providers=file\nssl.key.password=${file:/x:y}",
+                ["ssl.key.password", "${file:/x:y}", "value itself", "."],
+            ),
         ] {
             let error = load(file).expect_err(file);
             let message = &error.message;
@@ -290,13 +334,20 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_the_nearest_known_one() {
-        let warned = |file: &str| load(file).expect(file).warnings.into_iter().map(|w| w.message).collect::<Vec<_>>().join(" ");
+        let warned = |file: &str| {
+            load(file).expect(file).warnings.into_iter().map(|w| w.message).collect::<Vec<_>>().join(" ")
+        };
         assert!(warned("num.partition=3").contains("num.partitions is one"));
         assert!(warned("retention.ms=3").contains("log.retention.ms is one"));
         assert!(!warned("quite.something.else=3").contains("is one"));
         assert!(warned("zookeeper.connect=z:2181").contains("no longer"));
         assert!(warned("metric.reporters=x\nprincipal.builder.class=a.B").contains("Java classes"));
-        for known in ["listener.name.internal.ssl.keystore.type=PEM", "ssl.x=1", "sasl.y=2", "listener.name.x.max.connections=5"] {
+        for known in [
+            "listener.name.internal.ssl.keystore.type=PEM",
+            "ssl.x=1",
+            "sasl.y=2",
+            "listener.name.x.max.connections=5",
+        ] {
             assert_eq!(warned(known), "");
         }
     }

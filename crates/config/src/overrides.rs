@@ -28,7 +28,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Overrides<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();
         pairs.reverse();
-        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        pairs.sort_by_key(|(name, _)| *name);
         pairs.dedup_by(|later, earlier| later.0 == earlier.0);
         Self(pairs)
     }

@@ -72,7 +72,9 @@ fn unescape(text: &str) -> Result<String, String> {
                 Some('u') => {
                     let rest = chars.as_str();
                     let unit = rest.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-                    units.push(unit.ok_or_else(|| format!("\\u{}", rest.chars().take(4).collect::<String>()))?);
+                    units.push(
+                        unit.ok_or_else(|| format!("\\u{}", rest.chars().take(4).collect::<String>()))?,
+                    );
                     chars = rest[4..].chars();
                     continue;
                 }
@@ -90,7 +92,9 @@ fn malformed(line: usize, escape: &str, text: &str) -> ConfigError {
     let number = if text.contains("\r\n") { line / 2 + 1 } else { line + 1 };
     ConfigError {
         key: None,
-        message: format!("line {number} of the properties has the escape {escape}, but \\u must be followed by four hexadecimal digits"),
+        message: format!(
+            "line {number} of the properties has the escape {escape}, but \\u must be followed by four hexadecimal digits"
+        ),
     }
 }
 

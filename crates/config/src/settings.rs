@@ -301,7 +301,12 @@ impl Config {
         let mut statics = self.statics.clone();
         for (layer, per_broker) in layers {
             let accepted = dynamic::accepted(layer, per_broker);
-            left_out.extend(layer.iter().filter(|(name, _)| accepted.get(name).is_none()).map(|(name, _)| name.to_owned()));
+            left_out.extend(
+                layer
+                    .iter()
+                    .filter(|(name, _)| accepted.get(name).is_none())
+                    .map(|(name, _)| name.to_owned()),
+            );
             for (name, value) in accepted.iter() {
                 overlay(&mut statics, name, value);
             }
@@ -347,7 +352,8 @@ impl Config {
         let roles = self.list("process.roles");
         let has = |role: &str| !self.is_set("process.roles") || roles.iter().any(|r| r == role);
         let id = self.optional_long("node.id").unwrap_or(1);
-        let voters = listener::parse_voters(self.list("controller.quorum.voters")).expect("checked by the key");
+        let voters =
+            listener::parse_voters(self.list("controller.quorum.voters")).expect("checked by the key");
         self.alone = has("broker")
             && has("controller")
             && self.list("controller.quorum.bootstrap.servers").is_empty()
@@ -371,7 +377,8 @@ impl Config {
         };
         let protocols = rules::protocols(self)?;
         let listeners = rules::listeners(self, "listeners", &protocols)?;
-        let voters = listener::parse_voters(self.list("controller.quorum.voters")).expect("checked by the key");
+        let voters =
+            listener::parse_voters(self.list("controller.quorum.voters")).expect("checked by the key");
         let mut advertised = match self.is_set("advertised.listeners") {
             true => rules::listeners(self, "advertised.listeners", &protocols)?,
             false => listeners.clone(),
@@ -399,16 +406,24 @@ impl Config {
             log_dirs,
             metadata_log_dir,
             voters,
-            bootstrap_servers: listener::parse_bootstrap_servers(self.list("controller.quorum.bootstrap.servers"))
-                .expect("checked by the key"),
+            bootstrap_servers: listener::parse_bootstrap_servers(
+                self.list("controller.quorum.bootstrap.servers"),
+            )
+            .expect("checked by the key"),
         })
     }
 }
 
 impl Config {
     /// A controller that listens on every address goes by the address that the voters know it under.
-    fn advertised_controllers(&self, listeners: &[Listener], advertised: &[Listener], voters: &[Voter]) -> Vec<Listener> {
-        let named = |all: &[Listener], name: &String| all.iter().find(|listener| listener.name == *name).cloned();
+    fn advertised_controllers(
+        &self,
+        listeners: &[Listener],
+        advertised: &[Listener],
+        voters: &[Voter],
+    ) -> Vec<Listener> {
+        let named =
+            |all: &[Listener], name: &String| all.iter().find(|listener| listener.name == *name).cloned();
         let find = |(at, name): (usize, &String)| {
             let mine = self.is_set("advertised.listeners").then(|| named(advertised, name)).flatten();
             let mut listener = match mine {

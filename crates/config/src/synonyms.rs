@@ -46,7 +46,11 @@ const TOPIC: &[(&str, &[(&str, Unit)])] = &[
     ("retention.bytes", &[("log.retention.bytes", Unit::Same)]),
     (
         "retention.ms",
-        &[("log.retention.ms", Unit::Same), ("log.retention.minutes", Unit::Minutes), ("log.retention.hours", Unit::Hours)],
+        &[
+            ("log.retention.ms", Unit::Same),
+            ("log.retention.minutes", Unit::Minutes),
+            ("log.retention.hours", Unit::Hours),
+        ],
     ),
     ("segment.bytes", &[("log.segment.bytes", Unit::Same)]),
     ("segment.index.bytes", &[("log.index.size.max.bytes", Unit::Same)]),
@@ -122,7 +126,8 @@ mod tests {
 
     #[test]
     fn topic_keys_without_a_broker_key_are_known() {
-        let alone: Vec<_> = keys::all_topic().filter(|key| of_topic(key.name).is_empty()).map(|key| key.name).collect();
+        let alone: Vec<_> =
+            keys::all_topic().filter(|key| of_topic(key.name).is_empty()).map(|key| key.name).collect();
         assert_eq!(
             alone,
             [

@@ -167,7 +167,9 @@ pub(crate) fn broker_default(topic_key: &str, current: &Config) -> Value {
         match (value.as_long(), unit) {
             _ if value.is_null() => {}
             (Some(number), _) if topic_key == "retention.ms" && number < 0 => return Value::Long(-1),
-            (Some(number), Unit::Minutes | Unit::Hours) => return Value::Long(number.saturating_mul(unit.millis())),
+            (Some(number), Unit::Minutes | Unit::Hours) => {
+                return Value::Long(number.saturating_mul(unit.millis()));
+            }
             _ => return value.clone(),
         }
     }
@@ -260,11 +262,16 @@ mod tests {
 
     #[test]
     fn every_layer_hides_those_below() {
-        let file = config("log.retention.hours=1\nlog.roll.ms=1000\nmessage.max.bytes=100\nlog.segment.bytes=2000000");
-        let cluster = [("message.max.bytes", "200"), ("log.roll.ms", "2000"), ("dohle.durability", "replicated")];
+        let file = config(
+            "log.retention.hours=1\nlog.roll.ms=1000\nmessage.max.bytes=100\nlog.segment.bytes=2000000",
+        );
+        let cluster =
+            [("message.max.bytes", "200"), ("log.roll.ms", "2000"), ("dohle.durability", "replicated")];
         let broker = [("message.max.bytes", "300"), ("log.retention.ms", "-5")];
-        let dynamic =
-            BrokerDynamic { per_broker: broker.into_iter().collect(), cluster_default: cluster.into_iter().collect() };
+        let dynamic = BrokerDynamic {
+            per_broker: broker.into_iter().collect(),
+            cluster_default: cluster.into_iter().collect(),
+        };
         let of = |topic: &[(&'static str, &'static str)]| {
             TopicSettings::resolve(&topic.iter().copied().collect(), &dynamic, &file).expect("well-formed")
         };
@@ -280,7 +287,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let error = TopicSettings::of(&[("retention.ms", "abc")].into_iter().collect(), &config("")).expect_err("no number");
-        assert_eq!(error.message, "Invalid value abc for configuration retention.ms: Not a number of type LONG");
+        let error = TopicSettings::of(&[("retention.ms", "abc")].into_iter().collect(), &config(""))
+            .expect_err("no number");
+        assert_eq!(
+            error.message,
+            "Invalid value abc for configuration retention.ms: Not a number of type LONG"
+        );
     }
 }

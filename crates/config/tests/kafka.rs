@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dohle_config::{
-    Base, BrokerDynamic, Config, InvalidConfig, Overrides, Sources, describe, validate_broker, validate_client_metrics,
-    validate_group, validate_topic,
+    Base, BrokerDynamic, Config, InvalidConfig, Overrides, Sources, describe, validate_broker,
+    validate_client_metrics, validate_group, validate_topic,
 };
 use dohle_types::NodeId;
 
@@ -84,7 +84,8 @@ fn validation_answers_as_kafka_does() {
             }
         };
         if !same {
-            different.push(format!("{case} {properties:?} {statics:?}\n  kafka: {expected}\n  ours:  {ours}"));
+            different
+                .push(format!("{case} {properties:?} {statics:?}\n  kafka: {expected}\n  ours:  {ours}"));
         }
         properties.clear();
         statics.clear();
@@ -116,7 +117,8 @@ fn describe_configs_tells_what_kafka_tells() {
     .filter(|line| !line.contains("dohle."))
     .collect();
     let kafkas: BTreeSet<String> = DESCRIBED.lines().map(str::to_owned).collect();
-    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join("\n");
+    let only =
+        |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join("\n");
     assert_eq!(only(&kafkas, &ours), only(&ours, &kafkas), "left: only Kafka's, right: only ours");
 }
 
@@ -127,5 +129,9 @@ fn shown(resource: &str, line: &describe::Described) -> String {
     let sensitive = if line.sensitive { "sensitive " } else { "" };
     let mode = if line.read_only { "read-only" } else { "dynamic" };
     let (name, value, source) = (&line.name, text(&line.value), line.source as i8);
-    format!("{resource}\t{name}\t{value}\t{source}\t{sensitive}{mode}\t{}\t{}", line.config_type, synonyms.join(" "))
+    format!(
+        "{resource}\t{name}\t{value}\t{source}\t{sensitive}{mode}\t{}\t{}",
+        line.config_type,
+        synonyms.join(" ")
+    )
 }

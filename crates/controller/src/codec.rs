@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use dohle_metadata::ReplayError;
-use dohle_raft::{Body, ControlRecord, Endpoint, Entry, KRaftVersions, LeaderChange, Replica, Voter, VoterSet};
+use dohle_raft::{
+    Body, ControlRecord, Endpoint, Entry, KRaftVersions, LeaderChange, Replica, Voter, VoterSet,
+};
 use dohle_records::control::{ControlRecord as Stored, ControlType, kraft_batch};
 use dohle_records::{Batch, BatchBuilder, BatchError, Compression};
 use dohle_types::{LeaderEpoch, NodeId, Offset, TimestampMs};
-use dohle_wire::messages::{KRaftVersionRecord, LeaderChangeMessage, VotersRecord, leader_change_message, voters_record};
+use dohle_wire::messages::{
+    KRaftVersionRecord, LeaderChangeMessage, VotersRecord, leader_change_message, voters_record,
+};
 use dohle_wire::{DecodeError, Message, MetadataRecord, Reader, Writer};
 
 /// The largest batch of the log that is read, and the largest that may come out of it. Kafka writes batches of up to 8 MiB.
@@ -51,9 +55,9 @@ pub(crate) fn to_batch(entry: Entry, now: TimestampMs) -> Result<Batch, BatchErr
 pub(crate) fn encode_control(record: &ControlRecord) -> (ControlType, Bytes) {
     match record {
         ControlRecord::LeaderChange(change) => {
+            // Version 0, which Kafka 4.3 writes at every `kraft.version`, has no room for directories.
             let voter = |replica: &Replica| leader_change_message::Voter {
                 voter_id: replica.id.get(),
-                voter_directory_id: replica.directory,
                 ..Default::default()
             };
             let message = LeaderChangeMessage {
@@ -70,7 +74,9 @@ pub(crate) fn encode_control(record: &ControlRecord) -> (ControlType, Bytes) {
                 KRaftVersionRecord { version: CONTROL_VERSION, kraft_version: *level, ..Default::default() };
             (ControlType::KRaftVersion, encode_message(&message))
         }
-        ControlRecord::Voters(voters) => (ControlType::KRaftVoters, encode_message(&voters_record_of(voters))),
+        ControlRecord::Voters(voters) => {
+            (ControlType::KRaftVoters, encode_message(&voters_record_of(voters)))
+        }
         ControlRecord::Other => unreachable!("the quorum writes only what it knows"),
     }
 }
@@ -93,7 +99,11 @@ fn voters_record_of(voters: &VoterSet) -> VotersRecord {
         },
         ..Default::default()
     };
-    VotersRecord { version: CONTROL_VERSION, voters: voters.iter().map(voter).collect(), ..Default::default() }
+    VotersRecord {
+        version: CONTROL_VERSION,
+        voters: voters.iter().map(voter).collect(),
+        ..Default::default()
+    }
 }
 
 fn decode_message<M: Message>(value: Bytes) -> Result<M, DecodeError> {
@@ -105,8 +115,9 @@ fn decode_control(kind: ControlType, value: Bytes) -> Result<ControlRecord, Deco
     Ok(match kind {
         ControlType::LeaderChange => {
             let message: LeaderChangeMessage = decode_message(value)?;
-            let replica =
-                |voter: &leader_change_message::Voter| Replica::new(NodeId(voter.voter_id), voter.voter_directory_id);
+            let replica = |voter: &leader_change_message::Voter| {
+                Replica::new(NodeId(voter.voter_id), voter.voter_directory_id)
+            };
             ControlRecord::LeaderChange(LeaderChange {
                 leader: NodeId(message.leader_id),
                 voters: message.voters.iter().map(replica).collect(),
@@ -121,9 +132,10 @@ fn decode_control(kind: ControlType, value: Bytes) -> Result<ControlRecord, Deco
             let message: VotersRecord = decode_message(value)?;
             ControlRecord::Voters(VoterSet::new(message.voters.into_iter().map(voter_of)))
         }
-        ControlType::SnapshotHeader | ControlType::SnapshotFooter | ControlType::Abort | ControlType::Commit => {
-            ControlRecord::Other
-        }
+        ControlType::SnapshotHeader
+        | ControlType::SnapshotFooter
+        | ControlType::Abort
+        | ControlType::Commit => ControlRecord::Other,
     })
 }
 
@@ -174,7 +186,9 @@ pub(crate) fn metadata_records(batch: &Batch) -> Result<Vec<(Offset, MetadataRec
 
 /// The metadata records of a batch, each with the version it is written in. Nothing for a control batch. Nobody compacts the
 /// metadata log, so that a batch's records take its offsets one after the other.
-pub(crate) fn metadata_records_with_versions(batch: &Batch) -> Result<Vec<(MetadataRecord, i16)>, CodecError> {
+pub(crate) fn metadata_records_with_versions(
+    batch: &Batch,
+) -> Result<Vec<(MetadataRecord, i16)>, CodecError> {
     if batch.header.is_control() {
         return Ok(Vec::new());
     }
@@ -213,5 +227,41 @@ pub(crate) fn entry_of(batch: &Batch, control: Vec<ControlRecord>) -> Entry {
         epoch: header.leader_epoch,
         records: u32::try_from(records).expect("a batch spans at most 2^31 offsets"),
         body: Body::Encoded { bytes: batch.to_vec().into(), control },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dohle_types::Uuid;
+
+    #[test]
+    fn control_records_round_trip() {
+        let replica = Replica::new(NodeId(1), Uuid::ZERO);
+        let voter = Voter {
+            replica: Replica::new(NodeId(1), Uuid::from_u128(4711)),
+            endpoints: vec![Endpoint { name: "CONTROLLER".into(), host: "localhost".into(), port: 9093 }],
+            kraft_versions: KRaftVersions::SUPPORTED,
+        };
+        let records = vec![
+            ControlRecord::LeaderChange(LeaderChange {
+                leader: NodeId(1),
+                voters: vec![replica],
+                granting: vec![replica],
+            }),
+            ControlRecord::KRaftVersion(1),
+            ControlRecord::Voters(VoterSet::new([voter])),
+        ];
+        let entry = Entry {
+            base_offset: Offset(7),
+            epoch: LeaderEpoch(3),
+            records: 3,
+            body: Body::Control(records.clone()),
+        };
+        let batch = to_batch(entry, TimestampMs(99)).expect("it can be encoded");
+        assert_eq!(batch.header.next_offset(), Offset(10));
+        assert_eq!(control_records(&batch).expect("and decoded"), records);
+        let again = to_batch(entry_of(&batch, records), TimestampMs(0)).expect("and parsed");
+        assert_eq!(again, batch);
     }
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
-use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::LogError;
+use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_metadata::{MetadataVersion, features};
 use dohle_raft::{BOOTSTRAP_SNAPSHOT, Endpoint, KRaftVersions, Replica, Voter, VoterSet};
 use dohle_types::{ClusterId, DirectoryId, LeaderEpoch, NodeId};
@@ -101,8 +101,7 @@ pub fn format(
     }
     let cluster_id = agree_on_cluster(env, request, dirs)?;
     let bootstrap = bootstrap_contents(request)?;
-    let mut used: BTreeSet<DirectoryId> =
-        dirs.iter().filter_map(|dir| dir.meta()?.directory_id).collect();
+    let mut used: BTreeSet<DirectoryId> = dirs.iter().filter_map(|dir| dir.meta()?.directory_id).collect();
     let mut new = Vec::new();
     let mut metadata_directory_id = None;
     for dir in dirs {
@@ -217,12 +216,16 @@ fn check_feature(
         return Err(FormatError::Feature(message));
     };
     let Some(def) = usize::try_from(level).ok().and_then(|level| feature.levels.get(level)) else {
-        return Err(FormatError::Feature(format!("{name} has no level {level}; the latest is {}", feature.latest())));
+        return Err(FormatError::Feature(format!(
+            "{name} has no level {level}; the latest is {}",
+            feature.latest()
+        )));
     };
     if name == features::KRAFT_VERSION {
         let wanted = if *voters == InitialVoters::Configured { 0 } else { KRAFT_VERSION_WITH_VOTERS };
         if level != wanted {
-            let message = format!("kraft.version cannot be {level} with voters given this way, only {wanted}");
+            let message =
+                format!("kraft.version cannot be {level} with voters given this way, only {wanted}");
             return Err(FormatError::Feature(message));
         }
     }

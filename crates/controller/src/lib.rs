@@ -5,8 +5,8 @@
 //! committed. It never decides what a request comes to, never listens on a socket, and knows nothing of partitions' data.
 //!
 //! Read in this order: [`ControllerHandle`] (`handle.rs`) is what others hold; `start.rs` recovers and starts the thread;
-//! `shell.rs` is the thread; `store.rs` the files, `snapshot.rs`, `quorum_state.rs` and `codec.rs` their forms; `translate.rs` and
-//! `quorum_api.rs` the quorum's messages; [`format`] makes a new folder. The files are drawn in `docs/formats/metadata-log.md`, a
+//! `shell/` is the thread; `store.rs` the files, `snapshot.rs`, `quorum_state.rs` and `codec.rs` their forms; `translate.rs`,
+//! `answers.rs` and `quorum_api.rs` the quorum's messages; [`format`] makes a new folder. The files are drawn in `docs/formats/metadata-log.md`, a
 //! change is followed through in `docs/paths/metadata-change.md`.
 //!
 //! Invariants:
@@ -22,6 +22,7 @@
 //! tell a quiet leader from a lost one. Here it does so only while somebody copies the log: another voter, or an observer that has
 //! fetched within five minutes. A node on its own appends nothing when nothing happens.
 
+mod answers;
 mod codec;
 mod error;
 pub mod format;

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use dohle_raft::{Chunk, Fetched, Quorum, Response, TickMs};
-use dohle_types::{ErrorCode, NodeId, TimestampMs};
+use dohle_types::{ErrorCode, NodeId, TimestampMs, Uuid};
 use dohle_wire::AnyResponse;
-use dohle_wire::messages::describe_quorum_response::{Listener, Node, PartitionData, ReplicaState, TopicData};
+use dohle_wire::messages::describe_quorum_response::{
+    Listener, Node, PartitionData, ReplicaState, TopicData,
+};
 use dohle_wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 
+use crate::answers::{Answer, FetchedBytes};
 use crate::error::StoreError;
 use crate::store::{METADATA_TOPIC, Store};
-use crate::translate::{Answer, FetchedBytes};
 
 /// From this version on the answer names directories, nodes and messages.
 const WITH_NODES: i16 = 2;
@@ -73,7 +75,13 @@ pub(crate) fn describe_quorum(
         };
         return with_partition(partition, Vec::new());
     };
-    let state = |state: &dohle_raft::ReplicaState| replica_state(state, quorum.leader, clocks);
+    let state = |state: &dohle_raft::ReplicaState| {
+        let mut shown = replica_state(state, quorum.leader, clocks);
+        if version < WITH_NODES {
+            shown.replica_directory_id = Uuid::ZERO;
+        }
+        shown
+    };
     let partition = PartitionData {
         leader_id: quorum.leader.get(),
         leader_epoch: quorum.epoch.get(),
@@ -125,7 +133,11 @@ fn nodes(quorum: &Quorum) -> Vec<Node> {
     quorum.nodes.iter().map(node).collect()
 }
 
-fn replica_state(state: &dohle_raft::ReplicaState, leader: NodeId, (tick, wall): (TickMs, TimestampMs)) -> ReplicaState {
+fn replica_state(
+    state: &dohle_raft::ReplicaState,
+    leader: NodeId,
+    (tick, wall): (TickMs, TimestampMs),
+) -> ReplicaState {
     let wall_time = |at: Option<TickMs>| match at {
         Some(at) => wall.get() - i64::try_from(tick.since(at)).unwrap_or(0),
         None => -1,

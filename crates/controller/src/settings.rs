@@ -72,7 +72,8 @@ impl Settings {
             fetch_timeout_ms: ms("controller.quorum.fetch.timeout.ms"),
             request_timeout_ms: ms("controller.quorum.request.timeout.ms"),
             retry_backoff_ms: ms("controller.quorum.retry.backoff.ms"),
-            snapshot_bytes: limit(config.long("metadata.log.max.record.bytes.between.snapshots")).unwrap_or(1),
+            snapshot_bytes: limit(config.long("metadata.log.max.record.bytes.between.snapshots"))
+                .unwrap_or(1),
             snapshot_interval_ms: above_zero(config.long("metadata.log.max.snapshot.interval.ms")),
             retention_bytes: limit(config.long("metadata.max.retention.bytes")),
             retention_ms: limit(config.long("metadata.max.retention.ms")),

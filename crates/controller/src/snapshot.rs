@@ -187,11 +187,8 @@ mod tests {
             endpoints: vec![Endpoint { name: "CONTROLLER".into(), host: "localhost".into(), port: 9093 }],
             kraft_versions: KRaftVersions::SUPPORTED,
         };
-        let feature = FeatureLevelRecord {
-            name: "metadata.version".into(),
-            feature_level: 30,
-            ..Default::default()
-        };
+        let feature =
+            FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30, ..Default::default() };
         Contents {
             last_timestamp: TimestampMs(77),
             kraft_version: 1,
@@ -205,7 +202,9 @@ mod tests {
         let id = SnapshotId::new(Offset(4_711), LeaderEpoch(12));
         assert_eq!(file_name(id), "00000000000000004711-0000000012.checkpoint");
         assert_eq!(parse_file_name(&file_name(id)), Some(id));
-        for other in ["bootstrap.checkpoint", "4711-12.checkpoint", "00000000000000004711-0000000012.checkpoint.part"] {
+        for other in
+            ["bootstrap.checkpoint", "4711-12.checkpoint", "00000000000000004711-0000000012.checkpoint.part"]
+        {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
     }

@@ -61,8 +61,11 @@ fn recover(settings: Settings, env: Env, channels: Channels) -> Result<Shell, St
     check_quorum(&recovered.voters, local)?;
     let durable = store.settle()?;
     let voters = recovered.voters.latest().ids().collect();
-    let mut core =
-        Controller::new(ControllerSettings::new(settings.cluster_id.clone(), voters, settings.config.clone()));
+    let mut core = Controller::new(ControllerSettings::new(
+        settings.cluster_id.clone(),
+        voters,
+        settings.config.clone(),
+    ));
     let mut loaded = (Offset::ZERO, TimestampMs(0));
     if let Some((id, contents)) = snapshot {
         let last = id.offset.plus(-1);

@@ -11,7 +11,8 @@ use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
 use dohle_log::{Durable, Log, LogContext, LogError, Read, Recovery, TailBudget};
 use dohle_raft::{
-    BOOTSTRAP_SNAPSHOT, ControlRecord, ElectionState, Entry, LogPoint, LogShape, Recovered, SnapshotId, VoterHistory, VoterSet,
+    BOOTSTRAP_SNAPSHOT, ControlRecord, ElectionState, Entry, LogPoint, LogShape, Recovered, SnapshotId,
+    VoterHistory, VoterSet,
 };
 use dohle_records::{Batch, parse_batches};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
@@ -84,7 +85,8 @@ impl Store {
             log.reset_to(start_from)?;
         }
         if log.start_offset() > start_from {
-            let reason = format!("the log starts at {} but there is no snapshot up to there", log.start_offset());
+            let reason =
+                format!("the log starts at {} but there is no snapshot up to there", log.start_offset());
             return Err(StartError::Corrupt { path: folder, reason });
         }
         snapshots.retain(|stored| stored.id.offset <= start_from);
@@ -140,7 +142,11 @@ impl Store {
         self.log.end_offset()
     }
 
-    pub(crate) fn persist_election(&self, state: ElectionState, kraft_version: i16) -> Result<(), StoreError> {
+    pub(crate) fn persist_election(
+        &self,
+        state: ElectionState,
+        kraft_version: i16,
+    ) -> Result<(), StoreError> {
         let path = self.folder.join(quorum_state::FILE_NAME);
         quorum_state::write(&*self.disk, &path, state, kraft_version)
             .map(|_stored| ())
@@ -148,7 +154,12 @@ impl Store {
     }
 
     /// Appends; nothing of it is durable before [`Store::flush`]. Gives how many bytes it took.
-    pub(crate) fn append(&mut self, entries: Vec<Entry>, leads: bool, now: TimestampMs) -> Result<u64, StoreError> {
+    pub(crate) fn append(
+        &mut self,
+        entries: Vec<Entry>,
+        leads: bool,
+        now: TimestampMs,
+    ) -> Result<u64, StoreError> {
         let mut bytes = 0;
         let mut batches = Vec::with_capacity(entries.len());
         let base = entries.first().map_or(self.end(), |entry| entry.base_offset);
@@ -192,7 +203,12 @@ impl Store {
     }
 
     /// As [`Store::read`], for those who parse themselves.
-    pub(crate) fn read_bytes(&mut self, from: Offset, up_to: Offset, max_bytes: usize) -> Result<Bytes, StoreError> {
+    pub(crate) fn read_bytes(
+        &mut self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+    ) -> Result<Bytes, StoreError> {
         let failed = |source| StoreError::Read { offset: from, source };
         let slice = match self.log.read(from, up_to, max_bytes, true).map_err(failed)? {
             Read::Ready(slice) => slice,
@@ -247,7 +263,8 @@ impl Store {
         let mut removed = false;
         while self.snapshots.len() > 1 {
             let oldest = self.snapshots[0];
-            let total = self.log.size_in_bytes() + self.snapshots.iter().map(|stored| stored.size).sum::<u64>();
+            let total =
+                self.log.size_in_bytes() + self.snapshots.iter().map(|stored| stored.size).sum::<u64>();
             let too_big = settings.retention_bytes.is_some_and(|limit| total > limit);
             let age = u64::try_from(now.get().saturating_sub(oldest.last_timestamp.get())).unwrap_or(0);
             let too_old = settings.retention_ms.is_some_and(|limit| age > limit);
@@ -271,7 +288,11 @@ impl Store {
     }
 
     /// Rolls and deletes files as due. Gives when to look again.
-    pub(crate) fn maintain(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<Option<TimestampMs>, StoreError> {
+    pub(crate) fn maintain(
+        &mut self,
+        now: TimestampMs,
+        high_watermark: Offset,
+    ) -> Result<Option<TimestampMs>, StoreError> {
         let maintenance = self.log.maintain(now, high_watermark)?;
         if let Some(cleanup) = maintenance.cleanup {
             let cleaned = cleanup.run();
@@ -281,7 +302,12 @@ impl Store {
     }
 
     /// Stores a part of a snapshot that is being fetched.
-    pub(crate) fn store_chunk(&mut self, id: SnapshotId, position: u64, bytes: &Bytes) -> Result<(), StoreError> {
+    pub(crate) fn store_chunk(
+        &mut self,
+        id: SnapshotId,
+        position: u64,
+        bytes: &Bytes,
+    ) -> Result<(), StoreError> {
         let part = snapshot::part_path(&self.snapshot_path(id));
         let store = || {
             let file = self.disk.open(&part, OpenMode::Create)?;
@@ -301,13 +327,17 @@ impl Store {
         let part = snapshot::part_path(&path);
         let contents = match snapshot::read(&*self.disk, &part) {
             Ok(contents) => contents,
-            Err(snapshot::SnapshotError::Io(source)) => return Err(StoreError::io("reading a snapshot")(source)),
+            Err(snapshot::SnapshotError::Io(source)) => {
+                return Err(StoreError::io("reading a snapshot")(source));
+            }
             Err(error) => {
                 warn!(%error, "a fetched snapshot is damaged");
                 None
             }
         };
-        let (Some(contents), Some((_, size))) = (contents, self.partial.take().filter(|(stored, _)| *stored == id)) else {
+        let (Some(contents), Some((_, size))) =
+            (contents, self.partial.take().filter(|(stored, _)| *stored == id))
+        else {
             return Ok(None);
         };
         let finish = || {
@@ -349,7 +379,8 @@ fn find_snapshots(disk: &dyn Disk, folder: &Path) -> Result<Found, StartError> {
             disk.remove_file(&path).map_err(io(&path))?;
         } else if let Some(id) = snapshot::parse_file_name(&entry.name) {
             let metadata = disk.metadata(&path).map_err(io(&path))?;
-            let (size, modified) = metadata.map_or((0, TimestampMs(0)), |metadata| (metadata.len, metadata.modified));
+            let (size, modified) =
+                metadata.map_or((0, TimestampMs(0)), |metadata| (metadata.len, metadata.modified));
             ids.push((id, size, modified));
         }
     }

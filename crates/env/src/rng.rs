@@ -30,7 +30,8 @@ impl Rng {
             Source::Kernel => {
                 let mut filled = 0;
                 while filled < bytes.len() {
-                    let n = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
+                    let n =
+                        rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
                     match n {
                         Ok(n) => filled += n,
                         Err(rustix::io::Errno::INTR) => {}

@@ -40,7 +40,8 @@ impl Log {
         epoch: LeaderEpoch,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
-        let duplicate = batches.iter().find_map(|batch| Some((batch, self.producers.duplicate_of(&batch.header)?)));
+        let duplicate =
+            batches.iter().find_map(|batch| Some((batch, self.producers.duplicate_of(&batch.header)?)));
         if let Some((batch, original)) = duplicate {
             let kept_time = batch.header.timestamp_type() == TimestampType::CreateTime;
             return Ok(Appended {
@@ -67,7 +68,11 @@ impl Log {
     }
 
     /// Appends what a leader sent. Offsets and epochs stay; they must not go back behind the end.
-    pub fn append_as_follower(&mut self, batches: Vec<Batch>, now: TimestampMs) -> Result<Appended, AppendError> {
+    pub fn append_as_follower(
+        &mut self,
+        batches: Vec<Batch>,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendError> {
         let mut next = self.end;
         for batch in &batches {
             if batch.header.base_offset < next || batch.header.last_offset_delta < 0 {
@@ -99,7 +104,12 @@ impl Log {
         self.append(batches, origin, now)
     }
 
-    fn append(&mut self, batches: Vec<Batch>, origin: Origin, now: TimestampMs) -> Result<Appended, AppendError> {
+    fn append(
+        &mut self,
+        batches: Vec<Batch>,
+        origin: Origin,
+        now: TimestampMs,
+    ) -> Result<Appended, AppendError> {
         self.check_usable()?;
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
             return Err(AppendError::InvalidRecord("there is no batch to append".to_owned()));
@@ -115,7 +125,8 @@ impl Log {
         let mut update = Update::default();
         for batch in &batches {
             let ends_transaction = batch.header.is_control() && batch.header.has_producer();
-            let marker = if ends_transaction { marker_of(batch).map_err(AppendError::InvalidRecord)? } else { None };
+            let marker =
+                if ends_transaction { marker_of(batch).map_err(AppendError::InvalidRecord)? } else { None };
             update.check(&self.producers, &batch.header, marker, origin)?;
         }
         self.roll_for(&batches, now)?;
@@ -132,7 +143,8 @@ impl Log {
         if size > limit {
             return Err(AppendError::LargerThanSegment { size, limit });
         }
-        let latest = batches.iter().map(|batch| batch.header.max_timestamp).max().unwrap_or(TimestampMs::NONE);
+        let latest =
+            batches.iter().map(|batch| batch.header.max_timestamp).max().unwrap_or(TimestampMs::NONE);
         let last = batches.last().map_or(self.end, |batch| batch.header.last_offset());
         self.or_fail(Self::load_active)?;
         let most_entries = self.settings.segment_index_bytes;
@@ -257,7 +269,10 @@ fn lay_out(batches: &[Batch]) -> Vec<TailBatch> {
             buffer.put_slice(&batch.body);
         }
         let mut buffer = buffer.freeze();
-        return batches.iter().map(|batch| tail_batch(batch, buffer.split_to(batch.size()), Bytes::new())).collect();
+        return batches
+            .iter()
+            .map(|batch| tail_batch(batch, buffer.split_to(batch.size()), Bytes::new()))
+            .collect();
     }
     let mut heads = BytesMut::with_capacity(batches.len() * HEADER_LEN);
     for batch in batches {

@@ -45,7 +45,10 @@ pub fn read(disk: &dyn Disk, path: &Path) -> Result<Offsets, LogError> {
             fields.next().is_none().then_some(((topic, partition), offset))
         })();
         let Some((partition, offset)) = parsed else {
-            return Err(LogError::corrupt(path, format!("'{line}' is not a topic, a partition and an offset")));
+            return Err(LogError::corrupt(
+                path,
+                format!("'{line}' is not a topic, a partition and an offset"),
+            ));
         };
         offsets.insert(partition, offset);
     }
@@ -100,7 +103,9 @@ pub fn read_partition_metadata(disk: &dyn Disk, path: &Path) -> Result<Option<Uu
     };
     let text = String::from_utf8_lossy(&contents);
     let field = |name: &str| {
-        text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, v)| v.trim()))
+        text.lines().find_map(|line| {
+            line.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
+        })
     };
     if field("version") != Some("0") {
         return Err(LogError::corrupt(path, "it has no line 'version: 0'"));

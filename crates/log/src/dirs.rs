@@ -116,7 +116,8 @@ impl LogDir {
     /// Reads `.kafka_cleanshutdown` and removes it durably: from here on the directory is in use.
     pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, LogError> {
         let path = self.path.join(CLEAN_SHUTDOWN_FILE);
-        let contents = read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
+        let contents =
+            read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
         let Some(contents) = contents else { return Ok(None) };
         self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
         let _stored = self.disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
@@ -128,7 +129,10 @@ impl LogDir {
 
     /// The last thing written on a clean stop, when all logs are closed and the checkpoints stored.
     pub fn write_clean_shutdown(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
-        self.replace(CLEAN_SHUTDOWN_FILE, format!(r#"{{"version":0,"brokerEpoch":{broker_epoch}}}"#).as_bytes())
+        self.replace(
+            CLEAN_SHUTDOWN_FILE,
+            format!(r#"{{"version":0,"brokerEpoch":{broker_epoch}}}"#).as_bytes(),
+        )
     }
 
     pub fn recovery_points(&self) -> Result<Offsets, LogError> {
@@ -167,16 +171,20 @@ impl LogDir {
     pub fn scan(&self) -> Result<Vec<PartitionFolder>, LogError> {
         let mut folders = Vec::new();
         for entry in self.disk.list(&self.path).map_err(failed("listing", &self.path))? {
-            let Some((topic, partition, state)) = parse_folder_name(&entry.name).filter(|_| entry.is_dir) else { continue };
-            let path = self.path.join(&entry.name);
-            let topic_id = match read_partition_metadata(self.disk.as_ref(), &path.join(PARTITION_METADATA_FILE)) {
-                Ok(topic_id) => topic_id,
-                Err(error @ LogError::Corrupt { .. }) => {
-                    tracing::warn!(%error, "a partition's folder does not say which topic it is of");
-                    None
-                }
-                Err(error) => return Err(error),
+            let Some((topic, partition, state)) = parse_folder_name(&entry.name).filter(|_| entry.is_dir)
+            else {
+                continue;
             };
+            let path = self.path.join(&entry.name);
+            let topic_id =
+                match read_partition_metadata(self.disk.as_ref(), &path.join(PARTITION_METADATA_FILE)) {
+                    Ok(topic_id) => topic_id,
+                    Err(error @ LogError::Corrupt { .. }) => {
+                        tracing::warn!(%error, "a partition's folder does not say which topic it is of");
+                        None
+                    }
+                    Err(error) => return Err(error),
+                };
             folders.push(PartitionFolder { topic: topic.to_owned(), partition, state, topic_id, path });
         }
         Ok(folders)
@@ -201,13 +209,15 @@ impl LogDir {
 
     fn replace(&self, name: &str, contents: &[u8]) -> Result<(), LogError> {
         let path = self.path.join(name);
-        let _stored = replace_file(self.disk.as_ref(), &path, contents).map_err(failed("replacing", &path))?;
+        let _stored =
+            replace_file(self.disk.as_ref(), &path, contents).map_err(failed("replacing", &path))?;
         Ok(())
     }
 
     fn read_meta(&self) -> Result<Option<MetaProperties>, LogError> {
         let path = self.path.join(META_FILE);
-        let contents = read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
+        let contents =
+            read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
         contents.map(|contents| MetaProperties::decode(&contents, &path)).transpose()
     }
 }
@@ -216,7 +226,8 @@ impl MetaProperties {
     fn encode(&self) -> Vec<u8> {
         let Self { cluster_id, node_id, directory_id } = self;
         let directory = directory_id.map(|id| format!("directory.id={id}\n")).unwrap_or_default();
-        format!("#\ncluster.id={cluster_id}\n{directory}node.id={node_id}\nversion={META_VERSION}\n").into_bytes()
+        format!("#\ncluster.id={cluster_id}\n{directory}node.id={node_id}\nversion={META_VERSION}\n")
+            .into_bytes()
     }
 
     fn decode(contents: &[u8], path: &Path) -> Result<Self, LogError> {
@@ -235,16 +246,22 @@ impl MetaProperties {
                 let what = "it has version 0, from before KRaft; format the directory for KRaft first";
                 return Err(LogError::corrupt(path, what));
             }
-            Some(other) => return Err(LogError::corrupt(path, format!("it has the unknown version '{other}'"))),
+            Some(other) => {
+                return Err(LogError::corrupt(path, format!("it has the unknown version '{other}'")));
+            }
             None => return Err(LogError::corrupt(path, "it has no 'version'")),
         }
-        let cluster_id = field("cluster.id").ok_or_else(|| LogError::corrupt(path, "it has no 'cluster.id'"))?;
+        let cluster_id =
+            field("cluster.id").ok_or_else(|| LogError::corrupt(path, "it has no 'cluster.id'"))?;
         let node_id = field("node.id").ok_or_else(|| LogError::corrupt(path, "it has no 'node.id'"))?;
         let node_id = node_id
             .parse()
             .map_err(|_| LogError::corrupt(path, format!("its node.id '{node_id}' is not a number")))?;
         let directory_id = field("directory.id")
-            .map(|id| id.parse().map_err(|_| LogError::corrupt(path, format!("its directory.id '{id}' is not an id"))))
+            .map(|id| {
+                id.parse()
+                    .map_err(|_| LogError::corrupt(path, format!("its directory.id '{id}' is not an id")))
+            })
             .transpose()?;
         Ok(Self { cluster_id, node_id: NodeId(node_id), directory_id })
     }

@@ -123,9 +123,16 @@ mod tests {
     #[test]
     fn end_offsets() {
         let found = epochs(&[(2, 10), (4, 20), (7, 30)]);
-        for (requested, expected) in
-            [(-1, (-1, -1)), (0, (0, 10)), (2, (2, 20)), (3, (2, 20)), (4, (4, 30)), (6, (4, 30)), (7, (7, 40)), (8, (-1, -1))]
-        {
+        for (requested, expected) in [
+            (-1, (-1, -1)),
+            (0, (0, 10)),
+            (2, (2, 20)),
+            (3, (2, 20)),
+            (4, (4, 30)),
+            (6, (4, 30)),
+            (7, (7, 40)),
+            (8, (-1, -1)),
+        ] {
             let (epoch, offset) = found.end_offset_for(LeaderEpoch(requested), Offset(40));
             assert_eq!((epoch.get(), offset.get()), expected, "{requested}");
         }

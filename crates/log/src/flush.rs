@@ -15,7 +15,9 @@ use dohle_env::disk::{OpenMode, replace_file};
 use dohle_env::{Disk, DiskFile};
 use dohle_types::Offset;
 
-use crate::checkpoint::{LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_epochs, encode_partition_metadata};
+use crate::checkpoint::{
+    LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_epochs, encode_partition_metadata,
+};
 use crate::error::{FlushError, LogError, failed};
 use crate::index::Indexes;
 use crate::log::Log;
@@ -187,7 +189,8 @@ impl Flush {
         }
         if self.work.epochs {
             let path = self.dir.join(LEADER_EPOCH_FILE);
-            let _stored = replace_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
+            let _stored =
+                replace_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
         }
         if self.work.metadata {
             self.write(&self.dir.join(PARTITION_METADATA_FILE), &self.partition_metadata)?;

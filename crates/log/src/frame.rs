@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dohle_records::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, batch_crc};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 
-use crate::error::{LogError, ReadError, failed};
+use crate::error::{ReadError, failed};
 use crate::source::Source;
 
 /// What is read at once when only headers are wanted.
@@ -83,7 +83,8 @@ impl Frame {
         let Some((start, _)) = bytes.split_first_chunk::<LEGACY_MINIMUM>() else {
             return Err(format!("{} bytes are no message", bytes.len()));
         };
-        let i64_at = |at: usize| bytes.get(at..at + 8).map(|b| i64::from_be_bytes(b.try_into().expect("8 bytes")));
+        let i64_at =
+            |at: usize| bytes.get(at..at + 8).map(|b| i64::from_be_bytes(b.try_into().expect("8 bytes")));
         let offset = Offset(i64_at(0).expect("long enough"));
         let length = i32::from_be_bytes(start[8..12].try_into().expect("4 bytes"));
         let size = i64::from(length) + LOG_OVERHEAD as i64;
@@ -109,7 +110,11 @@ impl Frame {
             None => (LOG_OVERHEAD, crc32fast::hash(&bytes[LEGACY_CRC_START..])),
         };
         let stored = u32::from_be_bytes(bytes[stored_at..stored_at + 4].try_into().expect("4 bytes"));
-        if stored == computed { Ok(()) } else { Err(format!("its checksum is {stored:08x}, its bytes give {computed:08x}")) }
+        if stored == computed {
+            Ok(())
+        } else {
+            Err(format!("its checksum is {stored:08x}, its bytes give {computed:08x}"))
+        }
     }
 }
 
@@ -139,7 +144,11 @@ impl Scanner {
         let head = self.bytes_at(self.position, HEADER_LEN.min((self.end - self.position) as usize))?;
         let frame = Frame::parse(&head, self.position).map_err(|what| self.damaged(what))?;
         if frame.end() > self.end {
-            return Err(self.damaged(format!("it needs {} bytes and {} are left", frame.size, self.end - self.position)));
+            return Err(self.damaged(format!(
+                "it needs {} bytes and {} are left",
+                frame.size,
+                self.end - self.position
+            )));
         }
         self.position = frame.end();
         Ok(Some(frame))
@@ -174,10 +183,9 @@ impl Scanner {
             return Ok(self.window.slice(at..at + len));
         }
         let wanted = self.window_bytes.max(len).min((self.end - position) as usize);
-        let read = self.source.read_exact(position, wanted).map_err(failed("reading", &self.path)).map_err(LogError::from)?;
+        let read = self.source.read_exact(position, wanted).map_err(failed("reading", &self.path))?;
         self.window = Bytes::from(read);
         self.window_start = position;
         Ok(self.window.slice(..len))
     }
 }
-

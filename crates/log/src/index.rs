@@ -72,7 +72,11 @@ impl Indexes {
     }
 
     pub fn push_time(&mut self, entry: TimeEntry) {
-        if self.times.last().is_none_or(|last| entry.timestamp > last.timestamp && entry.relative >= last.relative) {
+        if self
+            .times
+            .last()
+            .is_none_or(|last| entry.timestamp > last.timestamp && entry.relative >= last.relative)
+        {
             self.times.push(entry);
         }
     }
@@ -116,7 +120,12 @@ impl Indexes {
     }
 
     /// Reads a segment's index files back. `None` when they are not there or not right: then the segment has to be scanned.
-    pub fn load(offsets: Option<&[u8]>, times: Option<&[u8]>, aborted: Option<&[u8]>, segment_size: u64) -> Option<Self> {
+    pub fn load(
+        offsets: Option<&[u8]>,
+        times: Option<&[u8]>,
+        aborted: Option<&[u8]>,
+        segment_size: u64,
+    ) -> Option<Self> {
         let indexes = Self {
             offsets: whole_entries(offsets?, decode_offset)?,
             times: whole_entries(times?, decode_time)?,
@@ -162,7 +171,8 @@ fn search<T, const N: usize>(
     before: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, LogError> {
     let read = |at: u64, count: u64| -> Result<Vec<T>, LogError> {
-        let bytes = source.read_exact(at * N as u64, (count * N as u64) as usize).map_err(failed("reading", path))?;
+        let bytes =
+            source.read_exact(at * N as u64, (count * N as u64) as usize).map_err(failed("reading", path))?;
         Ok(bytes.as_chunks::<N>().0.iter().map(&decode).collect())
     };
     let (mut low, mut high) = (0, source.len().map_err(failed("reading", path))? / N as u64);
@@ -254,7 +264,11 @@ mod tests {
         let indexes = indexes(10);
         let (offsets, times) = (indexes.encode_offsets(), indexes.encode_times());
         assert_eq!(Indexes::load(Some(&offsets), Some(&times), None, 50_001), Some(indexes));
-        assert_eq!(Indexes::load(Some(&offsets), Some(&times), None, 50_000), None, "an index longer than its log");
+        assert_eq!(
+            Indexes::load(Some(&offsets), Some(&times), None, 50_000),
+            None,
+            "an index longer than its log"
+        );
         assert_eq!(Indexes::load(Some(&offsets[..79]), Some(&times), None, 50_001), None, "half an entry");
         assert_eq!(Indexes::load(None, Some(&times), None, 50_001), None);
         let mut padded = offsets;

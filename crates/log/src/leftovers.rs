@@ -83,7 +83,8 @@ fn describe(disk: &dyn Disk, dir: &Path, live: &Files) -> Result<Survey, LogErro
             FileKind::Log => {
                 let path = dir.join(file_name(*base, FileKind::Log, FileState::Live));
                 let metadata = disk.metadata(&path).map_err(failed("looking at", &path))?;
-                let metadata = metadata.ok_or_else(|| LogError::corrupt(&path, "it vanished while it was opened"))?;
+                let metadata =
+                    metadata.ok_or_else(|| LogError::corrupt(&path, "it vanished while it was opened"))?;
                 let has = |kind| live.contains(&(*base, kind));
                 let has_indexes = has(FileKind::OffsetIndex) && has(FileKind::TimeIndex);
                 let files = SegmentFiles { size: metadata.len, modified: metadata.modified, has_indexes };
@@ -103,7 +104,8 @@ fn finish_swaps(disk: &dyn Disk, dir: &Path, finished: &Files, live: &mut Files)
             continue;
         }
         let end = end_of(disk, dir, *base)?;
-        let replaced: Vec<(Offset, FileKind)> = live.range((*base, FileKind::Log)..(end, FileKind::Log)).copied().collect();
+        let replaced: Vec<(Offset, FileKind)> =
+            live.range((*base, FileKind::Log)..(end, FileKind::Log)).copied().collect();
         for (old, old_kind) in replaced {
             if old != *base || old_kind == FileKind::Log {
                 remove(disk, dir, &file_name(old, old_kind, FileState::Live))?;

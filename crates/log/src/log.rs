@@ -161,7 +161,11 @@ impl Log {
     }
 
     /// The aborted transactions that a reader of `[from, to)` has to know.
-    pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut found = Vec::new();
         for at in self.segment_of(from)..self.segments.len() {
             for aborted in self.view(at, true).aborted()? {
@@ -236,7 +240,10 @@ impl Log {
     }
 
     /// Does `work` on the log; an error takes it out of service, as half of the work may be done.
-    pub(crate) fn or_fail<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+    pub(crate) fn or_fail<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         self.check_usable()?;
         work(self).inspect_err(|error| self.fail(error))
     }

@@ -41,7 +41,11 @@ impl Log {
     }
 
     /// [`Log::search_timestamp`] on this thread.
-    pub fn offset_for_timestamp(&self, timestamp: TimestampMs, up_to: Offset) -> Result<Option<TimestampedOffset>, ReadError> {
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+        up_to: Offset,
+    ) -> Result<Option<TimestampedOffset>, ReadError> {
         self.search_timestamp(timestamp, up_to).run()
     }
 
@@ -52,7 +56,8 @@ impl Log {
 
     fn search(&self, target: Target, up_to: Offset) -> TimestampSearch {
         let first = self.segment_of(self.start);
-        let views = (first..self.segments.len()).map(|at| self.view(at, true)).filter(|view| view.size > 0).collect();
+        let views =
+            (first..self.segments.len()).map(|at| self.view(at, true)).filter(|view| view.size > 0).collect();
         TimestampSearch { views, target, start: self.start, up_to: up_to.min(self.end) }
     }
 }
@@ -98,7 +103,8 @@ impl TimestampSearch {
             if view.base >= self.up_to {
                 break;
             }
-            let whole = self.views.get(at + 1).is_some_and(|next| next.base <= self.up_to) && view.base >= self.start;
+            let whole =
+                self.views.get(at + 1).is_some_and(|next| next.base <= self.up_to) && view.base >= self.start;
             let timestamp = if whole { view.largest()?.timestamp } else { self.walk_largest(view)? };
             if timestamp.get() >= 0 && best.is_none_or(|(largest, _)| timestamp > largest) {
                 best = Some((timestamp, view));
@@ -142,7 +148,11 @@ impl TimestampSearch {
         let leader_epoch = frame.leader_epoch;
         if frame.header.is_none() {
             let (offset, timestamp) = (frame.last_offset, frame.max_timestamp);
-            return Ok((offset < self.up_to).then_some(TimestampedOffset { offset, timestamp, leader_epoch }));
+            return Ok((offset < self.up_to).then_some(TimestampedOffset {
+                offset,
+                timestamp,
+                leader_epoch,
+            }));
         }
         let bytes = scanner.checked_bytes_of(frame)?;
         let batch = Batch::parse(&bytes).map_err(|error| scanner.damaged_at(frame, error.to_string()))?;

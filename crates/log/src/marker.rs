@@ -10,7 +10,8 @@ const MARKER_LIMIT: u64 = 4096;
 /// a type that says nothing about transactions.
 pub(crate) fn marker_of(batch: &Batch) -> Result<Option<EndTransaction>, String> {
     let Some(record) = batch.records(MARKER_LIMIT).next() else { return Ok(None) };
-    let record = record.and_then(|record| ControlRecord::parse(&record)).map_err(|error| error.to_string())?;
+    let record =
+        record.and_then(|record| ControlRecord::parse(&record)).map_err(|error| error.to_string())?;
     match record {
         ControlRecord::EndTransaction(marker) => Ok(Some(marker)),
         ControlRecord::KRaft(..) | ControlRecord::Unknown(_) => Ok(None),

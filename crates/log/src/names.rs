@@ -63,6 +63,9 @@ pub fn file_name(base: Offset, kind: FileKind, state: FileState) -> String {
     format!("{:020}.{}{}", base.get(), kind.suffix(), state.suffix())
 }
 
+/// No log reaches this offset; a file that claims to start there is no segment.
+const MAX_BASE: Offset = Offset(i64::MAX - (1 << 32));
+
 /// `None` for a file that is no segment's.
 pub fn parse_file_name(name: &str) -> Option<(Offset, FileKind, FileState)> {
     let (digits, rest) = name.split_once('.')?;
@@ -70,6 +73,9 @@ pub fn parse_file_name(name: &str) -> Option<(Offset, FileKind, FileState)> {
         return None;
     }
     let base = Offset(digits.parse().ok()?);
+    if base > MAX_BASE {
+        return None;
+    }
     for kind in FileKind::ALL {
         for state in [FileState::Live, FileState::Deleted, FileState::Cleaned, FileState::Swap] {
             if rest.strip_prefix(kind.suffix()) == Some(state.suffix()) {
@@ -113,7 +119,12 @@ pub fn folder_name(topic: &str, partition: PartitionIndex) -> String {
 }
 
 /// `topic-3.<32 hex digits>-delete` and its like. A topic name that leaves no room is cut, as Kafka does.
-pub fn marked_folder_name(topic: &str, partition: PartitionIndex, unique: Uuid, state: FolderState) -> String {
+pub fn marked_folder_name(
+    topic: &str,
+    partition: PartitionIndex,
+    unique: Uuid,
+    state: FolderState,
+) -> String {
     let Some(mark) = state.suffix() else { return folder_name(topic, partition) };
     let unique = u128::from_be_bytes(unique.0);
     let tail = format!("-{partition}.{unique:0width$x}{mark}", width = UNIQUE_LENGTH);
@@ -153,7 +164,7 @@ mod tests {
     #[test]
     fn files() {
         assert_eq!(file_name(Offset(42), FileKind::Log, FileState::Live), "00000000000000000042.log");
-        for base in [Offset(0), Offset(42), Offset(i64::MAX)] {
+        for base in [Offset(0), Offset(42), MAX_BASE] {
             for kind in FileKind::ALL {
                 for state in [FileState::Live, FileState::Deleted, FileState::Cleaned, FileState::Swap] {
                     let name = file_name(base, kind, state);
@@ -161,7 +172,13 @@ mod tests {
                 }
             }
         }
-        for name in ["leader-epoch-checkpoint", "42.log", "00000000000000000042.log.tmp", "99999999999999999999.log"] {
+        for name in [
+            "leader-epoch-checkpoint",
+            "42.log",
+            "00000000000000000042.log.tmp",
+            "99999999999999999999.log",
+            "09223372036854775807.log",
+        ] {
             assert_eq!(parse_file_name(name), None, "{name}");
         }
         // The controller's snapshots live in the same folder and are not ours.
@@ -185,7 +202,8 @@ mod tests {
             ("a-1.zz-delete".to_owned(), None),
             ("-1".to_owned(), None),
         ] {
-            let expected = expected.map(|(topic, partition, state)| (topic, PartitionIndex(partition), state));
+            let expected =
+                expected.map(|(topic, partition, state)| (topic, PartitionIndex(partition), state));
             assert_eq!(parse_folder_name(&name), expected, "{name}");
         }
         let name = marked_folder_name("a-b", PartitionIndex(12), unique, FolderState::Deleted);

@@ -28,18 +28,17 @@ pub(crate) struct RememberedBatch {
 }
 
 impl RememberedBatch {
+    // A snapshot may hold any numbers; none of them may stop a broker.
+
     pub fn first_offset(&self) -> Offset {
-        Offset(self.last_offset.get() - i64::from(self.offset_delta))
+        Offset(self.last_offset.get().saturating_sub(i64::from(self.offset_delta)))
     }
 
     fn first_sequence(&self) -> Sequence {
-        let first = self.last_sequence.get() - self.offset_delta;
+        let first = i64::from(self.last_sequence.get()) - i64::from(self.offset_delta);
         // Wrapped from i32::MAX to 0 inside the batch.
-        if first < 0 && self.last_sequence.get() >= 0 {
-            Sequence(i32::MAX - (self.offset_delta - self.last_sequence.get()) + 1)
-        } else {
-            Sequence(first)
-        }
+        let wrapped = if first < 0 && self.last_sequence.get() >= 0 { first + (1 << 31) } else { first };
+        Sequence(i32::try_from(wrapped).unwrap_or(Sequence::NONE.get()))
     }
 }
 
@@ -121,7 +120,9 @@ impl ProducerState {
 pub(crate) enum Origin {
     Client,
     /// A coordinator on this broker; markers follow the rules of this version of `transaction.version`.
-    Coordinator { transaction_version: i16 },
+    Coordinator {
+        transaction_version: i16,
+    },
     /// A leader that has checked it, or the log itself on recovery.
     Replication,
 }
@@ -155,7 +156,8 @@ impl Producers {
 
     /// What lies below this is decided, and its markers are below the high watermark.
     pub fn first_unstable(&self, high_watermark: Offset) -> Option<Offset> {
-        let decided = self.decided.iter().find(|(_, marker)| **marker >= high_watermark).map(|(first, _)| *first);
+        let decided =
+            self.decided.iter().find(|(_, marker)| **marker >= high_watermark).map(|(first, _)| *first);
         let open = self.open.keys().next().copied();
         [decided, open].into_iter().flatten().min()
     }
@@ -189,7 +191,11 @@ impl Producers {
     }
 
     /// Replays one batch of the log. `marker` is what its control record says, if it is a control batch.
-    pub fn replay(&mut self, header: &BatchHeader, marker: Option<EndTransaction>) -> Option<AbortedTransaction> {
+    pub fn replay(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<EndTransaction>,
+    ) -> Option<AbortedTransaction> {
         let mut update = Update::default();
         update.check(self, header, marker, Origin::Replication).expect("Origin::Replication refuses nothing");
         self.apply(update).pop()
@@ -253,7 +259,8 @@ impl Update {
         }
         // A control batch without records: compaction has removed the whole transaction.
         let Some(marker) = marker else { return Ok(()) };
-        let version = if let Origin::Coordinator { transaction_version } = origin { transaction_version } else { 0 };
+        let version =
+            if let Origin::Coordinator { transaction_version } = origin { transaction_version } else { 0 };
         check_epoch(state, header, version, origin)?;
         if state.coordinator_epoch > marker.coordinator_epoch && origin != Origin::Replication {
             return Err(AppendError::CoordinatorFenced(format!(
@@ -267,7 +274,12 @@ impl Update {
         state.last_timestamp = header.max_timestamp;
         if first_offset != Offset::NONE {
             let aborted = !marker.committed;
-            self.completed.push(Completed { producer_id: id, first_offset, marker: header.base_offset, aborted });
+            self.completed.push(Completed {
+                producer_id: id,
+                first_offset,
+                marker: header.base_offset,
+                aborted,
+            });
         }
         Ok(())
     }
@@ -297,10 +309,16 @@ impl Update {
     }
 }
 
-fn check_epoch(state: &ProducerState, header: &BatchHeader, transaction_version: i16, origin: Origin) -> Result<(), AppendError> {
+fn check_epoch(
+    state: &ProducerState,
+    header: &BatchHeader,
+    transaction_version: i16,
+    origin: Origin,
+) -> Result<(), AppendError> {
     // From transaction.version 2 on the coordinator bumps the epoch before it writes the marker.
     let strict = transaction_version >= 2;
-    let stale = if strict { header.producer_epoch <= state.epoch } else { header.producer_epoch < state.epoch };
+    let stale =
+        if strict { header.producer_epoch <= state.epoch } else { header.producer_epoch < state.epoch };
     let repeated_marker =
         strict && header.producer_epoch == state.epoch && state.transaction_start == Offset::NONE;
     if !stale || repeated_marker || origin == Origin::Replication {
@@ -313,7 +331,11 @@ fn check_epoch(state: &ProducerState, header: &BatchHeader, transaction_version:
 }
 
 /// `logged_epoch` is the producer's epoch before this append: without one (all it wrote is gone) any sequence may start.
-fn check_sequence(state: &ProducerState, logged_epoch: ProducerEpoch, header: &BatchHeader) -> Result<(), AppendError> {
+fn check_sequence(
+    state: &ProducerState,
+    logged_epoch: ProducerEpoch,
+    header: &BatchHeader,
+) -> Result<(), AppendError> {
     let first = header.base_sequence.get();
     let refused = if header.producer_epoch != state.epoch {
         first != 0 && state.epoch != ProducerEpoch::NONE

@@ -119,7 +119,9 @@ impl Log {
             }
             slice.bytes += batch.len();
             slice.end = batch.next_offset;
-            slice.chunks.extend([&batch.head, &batch.body].into_iter().filter(|chunk| !chunk.is_empty()).cloned());
+            slice
+                .chunks
+                .extend([&batch.head, &batch.body].into_iter().filter(|chunk| !chunk.is_empty()).cloned());
         }
         Some(slice)
     }
@@ -170,7 +172,8 @@ impl Reading {
         while len < bytes.len() {
             let rest = &bytes[len..];
             let frame = Frame::parse(rest, first.position + len as u64);
-            let whole = frame.as_ref().is_ok_and(|f| f.size <= rest.len() as u64 && f.next_offset() <= self.up_to);
+            let whole =
+                frame.as_ref().is_ok_and(|f| f.size <= rest.len() as u64 && f.next_offset() <= self.up_to);
             let sound = frame.and_then(|frame| {
                 if whole && check {
                     frame.check_crc(&rest[..frame.size as usize])?;

@@ -157,7 +157,10 @@ impl Log {
     /// The first segment that has to be verified; there is none when this is past the last.
     fn first_suspect(&self, files: &BTreeMap<Offset, SegmentFiles>, recovery: Recovery) -> usize {
         let flushed = (0..self.segments.len())
-            .take_while(|at| recovery.clean || self.segments.get(at + 1).is_some_and(|next| next.base <= recovery.recovery_point))
+            .take_while(|at| {
+                recovery.clean
+                    || self.segments.get(at + 1).is_some_and(|next| next.base <= recovery.recovery_point)
+            })
             .count();
         // Without an index nothing can be found; making one is the same walk.
         let lacking = self.segments.iter().position(|segment| !files[&segment.base].has_indexes);
@@ -173,7 +176,9 @@ impl Log {
             None => match self.end_of_last()? {
                 Some(end) => end,
                 // Stopped cleanly, and yet the last batch is not whole.
-                None => return self.verify(self.segments.len() - 1, Recovery { clean: false, ..recovery }, now),
+                None => {
+                    return self.verify(self.segments.len() - 1, Recovery { clean: false, ..recovery }, now);
+                }
             },
         };
         self.replay_trusted(now)?;
@@ -181,7 +186,8 @@ impl Log {
         while at < self.segments.len() {
             // After a crash a segment may have lost its end where a batch ended. What comes next does not continue it.
             let unflushed = !recovery.clean && self.segments[at].base > recovery.recovery_point;
-            let broken_off = unflushed && self.segments[at].base != self.end && !self.settings.cleanup_compact;
+            let broken_off =
+                unflushed && self.segments[at].base != self.end && !self.settings.cleanup_compact;
             if broken_off {
                 let path = self.path(self.segments[at].base, FileKind::Log);
                 tracing::warn!(path = %path.display(), end = %self.end, "dropping a segment that does not continue the log");
@@ -202,7 +208,10 @@ impl Log {
         if view.size == 0 {
             return Ok(Some(view.base));
         }
-        let mut scanner = view.scanner(view.position_before(Offset(view.base.get() + i64::from(u32::MAX)))?, HEADER_WINDOW_BYTES)?;
+        let mut scanner = view.scanner(
+            view.position_before(Offset(view.base.get() + i64::from(u32::MAX)))?,
+            HEADER_WINDOW_BYTES,
+        )?;
         let mut end = view.base;
         loop {
             match scanner.next() {
@@ -231,7 +240,8 @@ impl Log {
                 return Ok(Some(at));
             }
             let path = self.path(at, FileKind::ProducerSnapshot);
-            let contents = read_file(self.disk(), &path, MAX_SNAPSHOT_BYTES).map_err(failed("reading", &path))?;
+            let contents =
+                read_file(self.disk(), &path, MAX_SNAPSHOT_BYTES).map_err(failed("reading", &path))?;
             match snapshot::decode(&contents.unwrap_or_default()) {
                 Ok(states) => {
                     self.producers = Producers::of(states);
@@ -240,7 +250,10 @@ impl Log {
                 }
                 Err(what) => {
                     tracing::warn!(path = %path.display(), what, "removing a producer snapshot that cannot be read");
-                    self.disk().remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+                    self.disk()
+                        .remove_file(&path)
+                        .or_else(ignore_missing)
+                        .map_err(failed("removing", &path))?;
                     self.snapshots.remove(&at);
                 }
             }
@@ -315,11 +328,17 @@ impl Log {
     }
 
     /// Takes one more batch of a segment into the log. `Ok(false)` at its end.
-    fn verify_next(&mut self, at: usize, scanner: &mut Scanner, trusted: Offset, replay_from: Offset) -> Result<bool, ReadError> {
+    fn verify_next(
+        &mut self,
+        at: usize,
+        scanner: &mut Scanner,
+        trusted: Offset,
+        replay_from: Offset,
+    ) -> Result<bool, ReadError> {
         let Some(frame) = scanner.next()? else { return Ok(false) };
         let path = || self.path(self.segments[at].base, FileKind::Log);
         let damaged = |what: String| ReadError::Damaged { path: path(), position: frame.position, what };
-        if frame.base_offset < self.end.max(self.segments[at].base) || !self.segments[at].reaches(frame.last_offset) {
+        if frame.base_offset < self.end || !self.segments[at].takes(&frame) {
             return Err(damaged(format!("it has offset {}, and {} comes next", frame.base_offset, self.end)));
         }
         if frame.next_offset() > trusted {
@@ -327,7 +346,8 @@ impl Log {
         }
         let interval = u64::from(self.settings.index_interval_bytes);
         // A marker that cannot be read is damage: nothing of the batch may be noted before that is known.
-        let aborted = if frame.base_offset >= replay_from { self.replay_frame(scanner, &frame)? } else { None };
+        let aborted =
+            if frame.base_offset >= replay_from { self.replay_frame(scanner, &frame)? } else { None };
         self.segments[at].note(frame.last_offset, frame.max_timestamp, frame.size, interval);
         if let Some(aborted) = aborted {
             self.segments[at].note_aborted(aborted);
@@ -342,12 +362,15 @@ impl Log {
         scanner: &mut Scanner,
         frame: &Frame,
     ) -> Result<Option<crate::index::AbortedTransaction>, ReadError> {
-        let Some(header) = frame.header.filter(dohle_records::BatchHeader::has_producer) else { return Ok(None) };
+        let Some(header) = frame.header.filter(dohle_records::BatchHeader::has_producer) else {
+            return Ok(None);
+        };
         let mut marker = None;
         if header.is_control() {
             let bytes = scanner.bytes_of(frame)?;
             let batch = Batch::parse(&bytes).map_err(|error| error.to_string());
-            marker = batch.and_then(|batch| marker_of(&batch)).map_err(|what| scanner.damaged_at(frame, what))?;
+            marker =
+                batch.and_then(|batch| marker_of(&batch)).map_err(|what| scanner.damaged_at(frame, what))?;
         }
         Ok(self.producers.replay(&header, marker))
     }
@@ -360,10 +383,15 @@ impl Log {
         }
         let view = self.view(at, true);
         let Some(indexes) = view.load_indexes()? else { return self.walk_active(at) };
-        let largest = indexes.times.last().map_or(Largest { timestamp: TimestampMs::NONE, offset: view.base }, |last| {
-            Largest { timestamp: last.timestamp, offset: view.base.plus(i64::from(last.relative)) }
-        });
-        let first = if view.size == 0 { None } else { view.scanner(0, HEADER_WINDOW_BYTES)?.next().map_err(storage)? };
+        let largest = indexes.times.last().map_or(
+            Largest { timestamp: TimestampMs::NONE, offset: view.base },
+            |last| Largest { timestamp: last.timestamp, offset: view.base.plus(i64::from(last.relative)) },
+        );
+        let first = if view.size == 0 {
+            None
+        } else {
+            view.scanner(0, HEADER_WINDOW_BYTES)?.next().map_err(storage)?
+        };
         let segment = &mut self.segments[at];
         segment.indexes = Some(Arc::new(indexes));
         segment.largest = Some(largest);
@@ -382,6 +410,10 @@ impl Log {
         }
         let mut scanner = view.scanner(0, HEADER_WINDOW_BYTES)?;
         while let Some(frame) = scanner.next().map_err(storage)? {
+            if !self.segments[at].takes(&frame) {
+                let what = format!("it has a batch with offset {}", frame.base_offset);
+                return Err(LogError::corrupt(&view.path(FileKind::Log), what));
+            }
             self.segments[at].note(frame.last_offset, frame.max_timestamp, frame.size, interval);
         }
         for entry in aborted {

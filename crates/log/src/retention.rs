@@ -68,7 +68,11 @@ impl Log {
     /// Moves the start of the log to `offset`, which must not be above the high watermark. Gives the start as it is then.
     ///
     /// The caller stores it in `log-start-offset-checkpoint` before it acknowledges. Segments wholly below go with [`Log::maintain`].
-    pub fn delete_records_before(&mut self, offset: Offset, high_watermark: Offset) -> Result<Offset, DeleteRecordsError> {
+    pub fn delete_records_before(
+        &mut self,
+        offset: Offset,
+        high_watermark: Offset,
+    ) -> Result<Offset, DeleteRecordsError> {
         self.check_usable()?;
         if offset > high_watermark || offset.get() < 0 {
             return Err(DeleteRecordsError::OutOfRange { offset, start: self.start, high_watermark });
@@ -93,7 +97,11 @@ impl Log {
     }
 
     /// Takes back what [`Cleanup::run`] returned.
-    pub fn finish_cleanup(&mut self, result: Result<Cleaned, LogError>, now: TimestampMs) -> Result<(), LogError> {
+    pub fn finish_cleanup(
+        &mut self,
+        result: Result<Cleaned, LogError>,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
         self.garbage.underway = false;
         let cleaned = result.inspect_err(|error| self.fail(error))?;
         if !cleaned.renamed.is_empty() {
@@ -135,7 +143,8 @@ impl Log {
     /// Whether a segment is flushed, and with it the snapshot of the producers that remembers it when it is gone.
     fn is_stored(&self, at: usize) -> bool {
         let base = self.segments[at].base;
-        self.segment_end(at) <= self.recovery_point && self.dirty.sealed.iter().all(|(sealed, _)| *sealed != base)
+        self.segment_end(at) <= self.recovery_point
+            && self.dirty.sealed.iter().all(|(sealed, _)| *sealed != base)
     }
 
     /// How many segments, from the first on, are to go.
@@ -212,9 +221,14 @@ impl Log {
     fn next_maintenance(&self, now: TimestampMs) -> Result<Option<TimestampMs>, LogError> {
         let removal = self.garbage.renamed.iter().map(|(due, _)| *due).min();
         let in_use = !self.tail.is_empty() || self.segments.iter().any(|segment| segment.file.is_some());
-        let rest = (in_use || self.flushing.is_some()).then(|| TimestampMs(now.get().saturating_add(IDLE_MS)));
+        let rest =
+            (in_use || self.flushing.is_some()).then(|| TimestampMs(now.get().saturating_add(IDLE_MS)));
         let has_records = self.segments.iter().any(|segment| segment.size > 0);
-        let expiry = if has_records { self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1).max(now.get()))) } else { None };
+        let expiry = if has_records {
+            self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1).max(now.get())))
+        } else {
+            None
+        };
         let producers = self.producers.next_expiry(self.context.producer_id_expiration_ms);
         Ok([removal, rest, expiry, producers].into_iter().flatten().min())
     }

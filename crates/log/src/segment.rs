@@ -93,6 +93,13 @@ impl Segment {
         i32::try_from(last.get() - self.base.get()).is_ok_and(|relative| relative >= 0)
     }
 
+    /// Whether a batch found in the file can be noted.
+    pub fn takes(&self, frame: &Frame) -> bool {
+        self.reaches(frame.last_offset)
+            && frame.base_offset >= self.base
+            && u32::try_from(frame.position).is_ok()
+    }
+
     /// Notes a batch that lies at the end. Its indexes have to be in memory.
     pub fn note(&mut self, last_offset: Offset, max_timestamp: TimestampMs, size: u64, interval: u64) {
         let relative = u32::try_from(last_offset.get() - self.base.get()).expect("the segment reaches it");
@@ -225,7 +232,11 @@ impl SegmentView {
     pub fn offset_before_time(&self, timestamp: TimestampMs) -> Result<Offset, LogError> {
         let relative = match &self.indexes {
             Some(indexes) => indexes.relative_before_time(timestamp),
-            None => index::search_times(&self.open(FileKind::TimeIndex)?, &self.path(FileKind::TimeIndex), timestamp)?,
+            None => index::search_times(
+                &self.open(FileKind::TimeIndex)?,
+                &self.path(FileKind::TimeIndex),
+                timestamp,
+            )?,
         };
         Ok(self.base.plus(relative))
     }
@@ -260,7 +271,8 @@ impl SegmentView {
 
     fn contents(&self, kind: FileKind) -> Result<Option<Bytes>, LogError> {
         let path = self.path(kind);
-        let contents = read_file(self.disk.as_ref(), &path, MAX_INDEX_BYTES).map_err(failed("reading", &path))?;
+        let contents =
+            read_file(self.disk.as_ref(), &path, MAX_INDEX_BYTES).map_err(failed("reading", &path))?;
         Ok(contents.map(Bytes::from))
     }
 

@@ -94,7 +94,12 @@ mod tests {
     fn states_round_trip_and_damage_is_seen() {
         let mut state = ProducerState::new(ProducerEpoch(3), 7, TimestampMs(1_700_000_000_000), Offset(90));
         let (last_offset, timestamp) = (Offset(99), state.last_timestamp);
-        state.remember(RememberedBatch { last_offset, timestamp, last_sequence: Sequence(41), offset_delta: 9 });
+        state.remember(RememberedBatch {
+            last_offset,
+            timestamp,
+            last_sequence: Sequence(41),
+            offset_delta: 9,
+        });
         let silent = ProducerState::new(ProducerEpoch(0), -1, TimestampMs::NONE, Offset::NONE);
         let states = BTreeMap::from([(ProducerId(5), state), (ProducerId(6), silent)]);
         let bytes = encode(&states);

@@ -77,7 +77,10 @@ impl Tail {
 
     /// Puts a batch at the end, letting go of the oldest ones as the limits ask.
     pub fn push(&mut self, batch: TailBatch) {
-        debug_assert!(self.batches.back().is_none_or(|last| last.next_offset <= batch.base_offset), "TailIsTheEnd");
+        debug_assert!(
+            self.batches.back().is_none_or(|last| last.next_offset <= batch.base_offset),
+            "TailIsTheEnd"
+        );
         let cost = batch.len() + ENTRY_OVERHEAD;
         self.touched = true;
         self.budget.take(cost);

@@ -36,6 +36,11 @@ impl Log {
         if offset <= self.start || offset < self.segments[0].base {
             return self.reset_to(offset);
         }
+        let first_cut = self.view(self.segment_of(offset), true).find(offset).map_err(storage)?;
+        if first_cut.is_some_and(|frame| frame.base_offset < self.start) {
+            // The batch that goes is the one that the log starts in: nothing is left.
+            return self.reset_to(self.start);
+        }
         self.or_fail(|log| log.cut_at(offset, now))
     }
 
@@ -73,7 +78,10 @@ impl Log {
             None => offset,
         };
         if let Some(frame) = first_cut {
-            self.remove_files(self.segments[at].base, &[FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex])?;
+            self.remove_files(
+                self.segments[at].base,
+                &[FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex],
+            )?;
             let path = self.path(self.segments[at].base, FileKind::Log);
             let file = self.disk().open(&path, OpenMode::ReadWrite).map_err(failed("opening", &path))?;
             file.set_len(frame.position).map_err(failed("cutting", &path))?;
@@ -178,7 +186,8 @@ impl Log {
             return Err(LogError::corrupt(&self.dir, "the folder's name is not a topic and a partition"));
         };
         let unique = self.context.rng.uuid();
-        let renamed = self.dir.with_file_name(marked_folder_name(topic, partition, unique, FolderState::Deleted));
+        let renamed =
+            self.dir.with_file_name(marked_folder_name(topic, partition, unique, FolderState::Deleted));
         self.disk().rename(&self.dir, &renamed).map_err(failed("renaming", &self.dir))?;
         if let Some(parent) = self.dir.parent() {
             let _stored = self.disk().sync_dir(parent).map_err(failed("flushing", parent))?;

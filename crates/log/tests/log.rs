@@ -43,7 +43,11 @@ fn offsets_are_assigned_and_everything_comes_back() {
         assert_eq!(batch.header.leader_epoch, EPOCH);
     }
     let middle = read(&mut log, Offset(55), Offset(200), 1);
-    assert_eq!((middle.start, middle.end), (Offset(50), Offset(60)), "a whole batch, even if it is too large");
+    assert_eq!(
+        (middle.start, middle.end),
+        (Offset(50), Offset(60)),
+        "a whole batch, even if it is too large"
+    );
     let bounded = read(&mut log, Offset(50), Offset(75), 1 << 20);
     assert_eq!(bounded.end, Offset(70), "no batch reaches over the bound");
     assert!(matches!(log.read(Offset(201), Offset(200), 1, true), Err(ReadError::OutOfRange { .. })));
@@ -112,7 +116,8 @@ fn duplicates_get_their_offsets_and_gaps_are_refused() {
         log.append_as_leader(vec![producer_batch(i, 10, 0, 77, 0, 10 * i as i32)], EPOCH, ms(0)).unwrap();
     }
     for i in 2..7 {
-        let again = log.append_as_leader(vec![producer_batch(i, 10, 0, 77, 0, 10 * i as i32)], EPOCH, ms(0)).unwrap();
+        let again =
+            log.append_as_leader(vec![producer_batch(i, 10, 0, 77, 0, 10 * i as i32)], EPOCH, ms(0)).unwrap();
         assert!(again.duplicate);
         assert_eq!((again.first, again.last), (Offset(10 * i as i64), Offset(10 * i as i64 + 9)));
     }
@@ -143,7 +148,11 @@ fn producers_survive_a_clean_stop_and_a_crash() {
         log.append_as_leader(vec![transactional_batch(1, 5, 500, 78, 0, 0)], EPOCH, ms(600)).unwrap();
         let before: Vec<_> = log.producers().collect();
         let end = log.end_offset();
-        if clean { _ = log.close().unwrap() } else { _ = log.flush().unwrap() }
+        if clean {
+            _ = log.close().unwrap()
+        } else {
+            _ = log.flush().unwrap()
+        }
         world.disk.crash(3);
         let mut log = world.open(Recovery { clean, recovery_point: end, log_start: Offset::ZERO }).unwrap();
         assert_eq!(log.producers().collect::<Vec<_>>(), before);
@@ -206,12 +215,20 @@ fn truncation_goes_back_to_a_batch_and_forgets_what_came_after() {
     log.truncate_to(Offset(0), ms(0)).unwrap();
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(0), Offset(0)));
     log.reset_to(Offset(500)).unwrap();
-    let appended = log.append_as_follower(vec![{
-        let mut batch = batch(1, 1, 0);
-        batch.header.base_offset = Offset(510);
-        batch
-    }], ms(0)).unwrap();
-    assert_eq!((appended.first, log.start_offset(), log.end_offset()), (Offset(510), Offset(500), Offset(511)));
+    let appended = log
+        .append_as_follower(
+            vec![{
+                let mut batch = batch(1, 1, 0);
+                batch.header.base_offset = Offset(510);
+                batch
+            }],
+            ms(0),
+        )
+        .unwrap();
+    assert_eq!(
+        (appended.first, log.start_offset(), log.end_offset()),
+        (Offset(510), Offset(500), Offset(511))
+    );
 }
 
 #[test]
@@ -225,7 +242,9 @@ fn retention_lets_go_by_time_size_and_start() {
         let (third, hw) = (segments[2].base_offset, log.end_offset());
         match rule {
             "time" => settings.retention_ms = Some(100_000),
-            "size" => settings.retention_bytes = Some(log.size_in_bytes() - segments[0].size - segments[1].size),
+            "size" => {
+                settings.retention_bytes = Some(log.size_in_bytes() - segments[0].size - segments[1].size)
+            }
             _ => assert_eq!(log.delete_records_before(third, hw).unwrap(), third),
         }
         log.set_settings(Arc::new(settings));
@@ -261,7 +280,8 @@ fn retention_of_everything_keeps_the_offsets() {
     assert_eq!((log.start_offset(), log.end_offset(), log.size_in_bytes()), (Offset(50), Offset(50), 0));
     drop(log);
     world.disk.crash(5);
-    let log = world.open(Recovery { clean: false, recovery_point: Offset(50), log_start: Offset::ZERO }).unwrap();
+    let log =
+        world.open(Recovery { clean: false, recovery_point: Offset(50), log_start: Offset::ZERO }).unwrap();
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(50), Offset(50)));
 }
 
@@ -270,13 +290,23 @@ fn times_are_found() {
     let mut world = World::new(1);
     let mut log = filled(&mut world, 20);
     for round in 0..2 {
-        for (timestamp, expected) in [(0, Some(0)), (1, Some(1)), (10, Some(10)), (5005, Some(55)), (19_009, Some(199)), (19_010, None)] {
+        for (timestamp, expected) in [
+            (0, Some(0)),
+            (1, Some(1)),
+            (10, Some(10)),
+            (5005, Some(55)),
+            (19_009, Some(199)),
+            (19_010, None),
+        ] {
             let found = log.offset_for_timestamp(ms(timestamp), Offset(200)).unwrap();
             assert_eq!(found.map(|found| found.offset.get()), expected, "{timestamp} in round {round}");
         }
         assert_eq!(log.offset_for_timestamp(ms(5005), Offset(55)).unwrap(), None);
         let largest = log.max_timestamp(Offset(200)).unwrap().unwrap();
-        assert_eq!((largest.offset, largest.timestamp, largest.leader_epoch), (Offset(199), ms(19_009), EPOCH));
+        assert_eq!(
+            (largest.offset, largest.timestamp, largest.leader_epoch),
+            (Offset(199), ms(19_009), EPOCH)
+        );
         assert_eq!(log.max_timestamp(Offset(60)).unwrap().unwrap().offset, Offset(59));
         log.flush().unwrap();
     }

@@ -38,7 +38,10 @@ pub const FEATURES: &[FeatureDef] = &[
     FeatureDef { name: KRAFT_VERSION, levels: &[level(7), level(21)] },
     FeatureDef { name: TRANSACTION_VERSION, levels: &[level(7), level(24), level(24)] },
     FeatureDef { name: GROUP_VERSION, levels: &[level(7), level(22)] },
-    FeatureDef { name: ELR_VERSION, levels: &[level(7), LevelDef { default_from: 26, needs_metadata_version: 23 }] },
+    FeatureDef {
+        name: ELR_VERSION,
+        levels: &[level(7), LevelDef { default_from: 26, needs_metadata_version: 23 }],
+    },
     FeatureDef { name: SHARE_VERSION, levels: &[level(7), level(28)] },
     FeatureDef { name: STREAMS_VERSION, levels: &[level(7), level(29)] },
 ];
@@ -61,8 +64,10 @@ impl FeatureDef {
 
 /// What this software supports of every feature, `metadata.version` included: what brokers and controllers register.
 pub fn supported() -> BTreeMap<&'static str, VersionRange> {
-    let mut ranges: BTreeMap<_, _> =
-        FEATURES.iter().map(|feature| (feature.name, VersionRange { min: 0, max: feature.latest() })).collect();
+    let mut ranges: BTreeMap<_, _> = FEATURES
+        .iter()
+        .map(|feature| (feature.name, VersionRange { min: 0, max: feature.latest() }))
+        .collect();
     let versions = VersionRange {
         min: MetadataVersion::MINIMUM.level(),
         max: MetadataVersion::LATEST_PRODUCTION.level(),

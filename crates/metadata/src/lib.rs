@@ -29,8 +29,8 @@ pub use controller::{
     PRODUCER_ID_BLOCK_SIZE, RequestContext, Tick, bootstrap_records, format_records,
 };
 pub use image::{
-    Broker, Brokers, ClientQuotas, ConfigMap, Configs, ControllerNode, Endpoint, Features, Image, LeaderRecovery,
-    PartitionState, Partitions, ProducerIds, QuotaEntity, ReplayError, ResourceType, Security, Topic, Topics,
-    VersionRange,
+    Broker, Brokers, ClientQuotas, ConfigMap, Configs, ControllerNode, Endpoint, Features, Image,
+    LeaderRecovery, PartitionState, Partitions, ProducerIds, QuotaEntity, ReplayError, ResourceType,
+    Security, Topic, Topics, VersionRange,
 };
 pub use metadata_version::MetadataVersion;

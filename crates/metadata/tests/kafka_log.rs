@@ -31,7 +31,8 @@ fn kafkas_log() -> Vec<Written> {
             let bytes: Vec<u8> = (0..hex.len() / 2)
                 .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex"))
                 .collect();
-            let (record, version) = MetadataRecord::decode(bytes.clone().into()).expect("a record of Kafka's");
+            let (record, version) =
+                MetadataRecord::decode(bytes.clone().into()).expect("a record of Kafka's");
             Written { offset, bytes, record, version }
         })
         .collect()
@@ -52,7 +53,9 @@ fn kafkas_records_are_read_and_kept() {
     assert!(image.features.elr_enabled());
     assert_eq!(image.security.scram.len(), 3);
     let broker = image.brokers.get(NodeId(0)).expect("registered");
-    assert!(broker.is_active() && broker.endpoint("PLAINTEXT").is_some_and(|endpoint| endpoint.port == 39092));
+    assert!(
+        broker.is_active() && broker.endpoint("PLAINTEXT").is_some_and(|endpoint| endpoint.port == 39092)
+    );
     let good = image.topics.by_name("good").expect("created");
     assert_eq!(good.partitions.len(), 5);
     let partition = good.partitions.get(PartitionIndex(4)).expect("there are five");
@@ -60,7 +63,8 @@ fn kafkas_records_are_read_and_kept() {
 
     let mut from_snapshot = Image::default();
     for (record, version) in image.to_records() {
-        let (read, _) = MetadataRecord::decode(record.encode(version).expect("can be written")).expect("can be read");
+        let (read, _) =
+            MetadataRecord::decode(record.encode(version).expect("can be written")).expect("can be read");
         from_snapshot.replay(&read, image.offset).expect("a snapshot is in order");
     }
     assert_eq!(from_snapshot, image);
@@ -71,10 +75,12 @@ fn our_records_are_kafkas() {
     let mut cluster = Cluster::at(MetadataVersion::LATEST_PRODUCTION, script::PROPERTIES, |_| {});
     cluster.start_broker(0, 1, None);
     let start = cluster.log.len();
-    script::run(&mut cluster);
+    script::run(&mut cluster, script::BY_BROKER);
     let mut names = Names::default();
-    let ours: Vec<String> =
-        cluster.log[start..].iter().map(|(record, version)| format!("v{version} {}", names.plain(record))).collect();
+    let ours: Vec<String> = cluster.log[start..]
+        .iter()
+        .map(|(record, version)| format!("v{version} {}", names.plain(record)))
+        .collect();
 
     let log = kafkas_log();
     let unfenced = log

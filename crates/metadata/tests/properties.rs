@@ -18,28 +18,81 @@ const PROPERTIES: &str = "process.roles=broker,controller\nnode.id=0\nlisteners=
 /// One thing that happens to a cluster.
 #[derive(Clone, Debug)]
 enum Step {
-    Create { topic: u8, partitions: i32, replicas: i16, min_isr: Option<i32> },
-    CreateAssigned { topic: u8, replicas: Vec<i32> },
-    Delete { topic: u8 },
-    Grow { topic: u8, by: i32 },
-    SetUnclean { topic: u8, on: bool },
-    SetMinIsr { topic: u8, to: i32 },
+    Create {
+        topic: u8,
+        partitions: i32,
+        replicas: i16,
+        min_isr: Option<i32>,
+    },
+    CreateAssigned {
+        topic: u8,
+        replicas: Vec<i32>,
+    },
+    Delete {
+        topic: u8,
+    },
+    Grow {
+        topic: u8,
+        by: i32,
+    },
+    SetUnclean {
+        topic: u8,
+        on: bool,
+    },
+    SetMinIsr {
+        topic: u8,
+        to: i32,
+    },
     /// A broker's process ends, and another begins at once; cleanly or not.
-    Restart { broker: i32, clean: bool },
+    Restart {
+        broker: i32,
+        clean: bool,
+    },
     /// A broker is not heard of any more until it restarts.
-    Silence { broker: i32 },
-    Heartbeat { broker: i32 },
-    WantShutDown { broker: i32 },
-    DirectoryFails { broker: i32 },
+    Silence {
+        broker: i32,
+    },
+    Heartbeat {
+        broker: i32,
+    },
+    WantShutDown {
+        broker: i32,
+    },
+    DirectoryFails {
+        broker: i32,
+    },
     /// A leader proposes an ISR out of the replicas.
-    AlterIsr { topic: u8, partition: i32, members: u8 },
-    Reassign { topic: u8, partition: i32, target: Vec<i32> },
-    CancelReassignment { topic: u8, partition: i32 },
-    Elect { topic: u8, partition: i32, unclean: bool },
-    Unregister { broker: i32 },
-    ProducerIds { broker: i32 },
-    Elr { on: bool },
-    Time { ms: i64 },
+    AlterIsr {
+        topic: u8,
+        partition: i32,
+        members: u8,
+    },
+    Reassign {
+        topic: u8,
+        partition: i32,
+        target: Vec<i32>,
+    },
+    CancelReassignment {
+        topic: u8,
+        partition: i32,
+    },
+    Elect {
+        topic: u8,
+        partition: i32,
+        unclean: bool,
+    },
+    Unregister {
+        broker: i32,
+    },
+    ProducerIds {
+        broker: i32,
+    },
+    Elr {
+        on: bool,
+    },
+    Time {
+        ms: i64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -87,17 +140,23 @@ impl World {
         let mut cluster = Cluster::at(version, PROPERTIES, |_| {});
         let mut epochs = BTreeMap::new();
         for id in 0..BROKERS {
-            epochs.insert(id, cluster.start_broker(id, id as u128 + 1, Some(["a", "b", "c"][id as usize % 3])));
+            epochs
+                .insert(id, cluster.start_broker(id, id as u128 + 1, Some(["a", "b", "c"][id as usize % 3])));
         }
         Self { cluster, epochs, silent: Vec::new(), incarnations: 1000 }
     }
 
     fn take(&mut self, step: &Step) {
         match step.clone() {
-            Step::Create { topic, partitions, replicas, min_isr } => self.create(topic, partitions, replicas, min_isr),
+            Step::Create { topic, partitions, replicas, min_isr } => {
+                self.create(topic, partitions, replicas, min_isr)
+            }
             Step::CreateAssigned { topic, replicas } => self.create_assigned(topic, replicas),
             Step::Delete { topic } => {
-                let topics = vec![delete_topics_request::DeleteTopicState { name: Some(name(topic)), ..Default::default() }];
+                let topics = vec![delete_topics_request::DeleteTopicState {
+                    name: Some(name(topic)),
+                    ..Default::default()
+                }];
                 self.cluster.ask(DeleteTopicsRequest { topics, ..Default::default() }, 6);
             }
             Step::Grow { topic, by } => {
@@ -111,7 +170,9 @@ impl World {
                 };
                 self.cluster.ask(CreatePartitionsRequest { topics: vec![topic], ..Default::default() }, 3);
             }
-            Step::SetUnclean { topic, on } => self.set(topic, "unclean.leader.election.enable", &on.to_string()),
+            Step::SetUnclean { topic, on } => {
+                self.set(topic, "unclean.leader.election.enable", &on.to_string())
+            }
             Step::SetMinIsr { topic, to } => self.set(topic, "min.insync.replicas", &to.to_string()),
             Step::Restart { broker, clean } => self.restart(broker, clean),
             Step::Silence { broker } => self.silent.push(broker),
@@ -130,7 +191,11 @@ impl World {
                     ..Default::default()
                 }];
                 let election_type = i8::from(unclean);
-                let request = ElectLeadersRequest { election_type, topic_partitions: Some(topics), ..Default::default() };
+                let request = ElectLeadersRequest {
+                    election_type,
+                    topic_partitions: Some(topics),
+                    ..Default::default()
+                };
                 self.cluster.ask(request, 2);
             }
             Step::Unregister { broker } => {
@@ -138,7 +203,8 @@ impl World {
             }
             Step::ProducerIds { broker } => {
                 let broker_epoch = self.epochs[&broker];
-                let request = AllocateProducerIdsRequest { broker_id: broker, broker_epoch, ..Default::default() };
+                let request =
+                    AllocateProducerIdsRequest { broker_id: broker, broker_epoch, ..Default::default() };
                 self.cluster.ask(request, 0);
             }
             Step::Elr { on } => {
@@ -148,7 +214,8 @@ impl World {
                     upgrade_type: if on { 1 } else { 2 },
                     ..Default::default()
                 };
-                self.cluster.ask(UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() }, 2);
+                self.cluster
+                    .ask(UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() }, 2);
             }
             Step::Time { ms } => self.pass(ms),
         }
@@ -192,17 +259,21 @@ impl World {
             configs: vec![config],
             ..Default::default()
         };
-        self.cluster.ask(IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }, 1);
+        self.cluster
+            .ask(IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }, 1);
     }
 
     fn restart(&mut self, broker: i32, clean: bool) {
         self.incarnations += 1;
-        let mut request = common::registration(broker, self.incarnations, Some(["a", "b", "c"][broker as usize % 3]));
+        let mut request =
+            common::registration(broker, self.incarnations, Some(["a", "b", "c"][broker as usize % 3]));
         request.log_dirs.push(second_directory(broker));
         request.previous_broker_epoch = if clean { self.epochs[&broker] } else { -1 };
         // Its own former session may still hold; then it has to wait.
         self.pass(10_000);
-        let AnyResponse::BrokerRegistration(response) = self.cluster.ask(request, 4) else { panic!("another answer") };
+        let AnyResponse::BrokerRegistration(response) = self.cluster.ask(request, 4) else {
+            panic!("another answer")
+        };
         if response.error_code == ErrorCode::None.code() {
             self.epochs.insert(broker, response.broker_epoch);
             self.silent.retain(|silent| *silent != broker);
@@ -223,7 +294,8 @@ impl World {
         while self.cluster.now.get() < end {
             self.cluster.now.0 = end.min(self.cluster.now.get() + 2000);
             for broker in 0..BROKERS {
-                let fenced = self.cluster.image().brokers.get(NodeId(broker)).is_none_or(|broker| broker.fenced);
+                let fenced =
+                    self.cluster.image().brokers.get(NodeId(broker)).is_none_or(|broker| broker.fenced);
                 self.beat(broker, |request| request.want_fence = fenced);
             }
             self.cluster.tick();
@@ -233,8 +305,12 @@ impl World {
     fn alter_isr(&mut self, topic: u8, partition: i32, members: u8) {
         let Some((id, state)) = self.partition(topic, partition) else { return };
         let leader = state.leader;
-        let isr = state.replicas.iter().filter(|replica| **replica == leader || members & (1 << replica.get()) != 0);
-        let epoch_of = |id: NodeId| self.cluster.image().brokers.get(id).map_or(-1, |broker| broker.epoch.get());
+        let isr = state
+            .replicas
+            .iter()
+            .filter(|replica| **replica == leader || members & (1 << replica.get()) != 0);
+        let epoch_of =
+            |id: NodeId| self.cluster.image().brokers.get(id).map_or(-1, |broker| broker.epoch.get());
         let isr = isr.map(|id| alter_partition_request::BrokerState {
             broker_id: id.get(),
             broker_epoch: epoch_of(*id),
@@ -247,8 +323,11 @@ impl World {
             partition_epoch: state.partition_epoch,
             ..Default::default()
         };
-        let topics =
-            vec![alter_partition_request::TopicData { topic_id: id, partitions: vec![data], ..Default::default() }];
+        let topics = vec![alter_partition_request::TopicData {
+            topic_id: id,
+            partitions: vec![data],
+            ..Default::default()
+        }];
         let request = AlterPartitionRequest {
             broker_id: leader.get(),
             broker_epoch: epoch_of(leader),
@@ -261,7 +340,8 @@ impl World {
     fn reassign(&mut self, topic: u8, partition: i32, replicas: Option<Vec<i32>>) {
         use alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
         let partition = ReassignablePartition { partition_index: partition, replicas, ..Default::default() };
-        let topics = vec![ReassignableTopic { name: name(topic), partitions: vec![partition], ..Default::default() }];
+        let topics =
+            vec![ReassignableTopic { name: name(topic), partitions: vec![partition], ..Default::default() }];
         self.cluster.ask(AlterPartitionReassignmentsRequest { topics, ..Default::default() }, 1);
     }
 
@@ -305,7 +385,8 @@ fn check(before: &Image, after: &Image) {
             assert!(state == old || state.partition_epoch > old.partition_epoch, "EpochsGrow");
             assert!(state.leader == old.leader || state.leader_epoch > old.leader_epoch, "EpochsGrow");
         }
-        let leader_lives = |state: &PartitionState| after.brokers.is_active(state.leader) || !state.has_leader();
+        let leader_lives =
+            |state: &PartitionState| after.brokers.is_active(state.leader) || !state.has_leader();
         assert!(topic.partitions.iter().all(|(_, state)| leader_lives(state)), "who leads is active");
     }
     assert_eq!(names.len(), after.topics.len(), "OneName");
@@ -338,11 +419,19 @@ fn run(version: MetadataVersion, steps: &[Step], snapshot_at: usize) {
         check(&before, world.cluster.image());
         if at == snapshot_at {
             snapshot = Some((from_snapshot(world.cluster.image()), world.cluster.next_offset()));
-            assert_eq!(snapshot.as_ref().map(|(image, _)| image), Some(world.cluster.image()), "SnapshotIsState");
+            assert_eq!(
+                snapshot.as_ref().map(|(image, _)| image),
+                Some(world.cluster.image()),
+                "SnapshotIsState"
+            );
         }
     }
     let state = world.cluster.image();
-    assert_eq!(&replayed(&world.cluster.log, Image::default(), Offset(0)), state, "OneWriter: the log is the state");
+    assert_eq!(
+        &replayed(&world.cluster.log, Image::default(), Offset(0)),
+        state,
+        "OneWriter: the log is the state"
+    );
     if let Some((image, offset)) = snapshot {
         let tail = &world.cluster.log[offset.get() as usize..];
         assert_eq!(&replayed(tail, image, offset), state, "SnapshotIsState: snapshot and tail are the state");

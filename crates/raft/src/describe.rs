@@ -34,8 +34,9 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
-        let is_active =
-            |observer: &Progress| observer.last_fetch.is_some_and(|last| now.since(last) < OBSERVER_SESSION_MS);
+        let is_active = |observer: &Progress| {
+            observer.last_fetch.is_some_and(|last| now.since(last) < OBSERVER_SESSION_MS)
+        };
         !leader.voters.is_empty() || leader.observers.values().any(is_active)
     }
 
@@ -61,7 +62,11 @@ impl Raft {
             progress.last_fetch.is_some_and(|last_fetch| now.since(last_fetch) < OBSERVER_SESSION_MS)
         };
         let mut observers: Vec<_> = leader.observers.values().filter(active).map(state).collect();
-        if self.is_voter() { voters.push(own) } else { observers.push(own) }
+        if self.is_voter() {
+            voters.push(own)
+        } else {
+            observers.push(own)
+        }
         voters.sort_by_key(|state| state.replica);
         Some(Quorum {
             leader: self.local().id,
@@ -69,7 +74,12 @@ impl Raft {
             high_watermark: leader.high_watermark,
             voters,
             observers,
-            nodes: self.voters.latest().iter().map(|voter| (voter.replica.id, voter.endpoints.clone())).collect(),
+            nodes: self
+                .voters
+                .latest()
+                .iter()
+                .map(|voter| (voter.replica.id, voter.endpoints.clone()))
+                .collect(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use dohle_types::{ErrorCode, LeaderEpoch, NodeId};
 
 use crate::connections::Subject;
-use crate::event::{Call, Effect, Ticket, TickMs};
+use crate::event::{Call, Effect, TickMs, Ticket};
 use crate::message::{
     BeginQuorumEpochRequest, EndQuorumEpochRequest, Request, Response, Standing, VoteRequest,
 };
@@ -66,7 +66,11 @@ impl Raft {
         });
     }
 
-    pub(crate) fn on_begin_quorum_epoch_request(&mut self, ticket: Ticket, request: &BeginQuorumEpochRequest) {
+    pub(crate) fn on_begin_quorum_epoch_request(
+        &mut self,
+        ticket: Ticket,
+        request: &BeginQuorumEpochRequest,
+    ) {
         let error = self.hear_of_leader(request.leader, request.epoch, &request.endpoints, request.voter);
         let standing = self.standing(error);
         self.reply(ticket, Response::BeginQuorumEpoch(standing));
@@ -336,7 +340,8 @@ impl Raft {
     fn lose_election(&mut self) {
         let (voters, patience) = (self.latest_voters(), self.election_deadline());
         // Candidates that have taken each other's votes must not meet again at once.
-        let ask_from = self.now + self.election_deadline().since(self.now + self.settings.election_timeout_ms);
+        let ask_from =
+            self.now + self.election_deadline().since(self.now + self.settings.election_timeout_ms);
         let fetch_deadline = self.now + self.settings.fetch_timeout_ms;
         self.transition(|role| match role {
             Role::Prospective(role) => role.give_up(patience, fetch_deadline),
@@ -385,7 +390,8 @@ impl Raft {
             leader.announce_at = now + interval;
         }
         let silent = leader.voters.values().filter(|progress| {
-            !progress.acknowledged || is_due && progress.last_fetch.is_none_or(|last| now.since(last) >= interval)
+            !progress.acknowledged
+                || is_due && progress.last_fetch.is_none_or(|last| now.since(last) >= interval)
         });
         let silent: Vec<Replica> = silent.map(|progress| progress.replica).collect();
         let next = leader.announce_at;

@@ -4,7 +4,9 @@ use dohle_types::{ErrorCode, NodeId, Offset};
 
 use crate::connections::Subject;
 use crate::event::{Effect, Fault, Peer};
-use crate::message::{Chunk, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Fetched, Request};
+use crate::message::{
+    Chunk, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Fetched, Request,
+};
 use crate::raft::Raft;
 use crate::role::{Role, Source};
 use crate::shape::{LogPoint, SnapshotId};
@@ -13,7 +15,9 @@ use crate::voters::VoterSet;
 impl Raft {
     /// Asks the leader for what comes next, once everything it sent before is on disk: a fetch says "I have all below".
     pub(crate) fn fetch_from_leader(&mut self) {
-        let Role::Follower(role) = &self.role else { unreachable!("only a follower fetches from its leader") };
+        let Role::Follower(role) = &self.role else {
+            unreachable!("only a follower fetches from its leader")
+        };
         let source = role.source;
         let Some(peer) = self.peer(role.leader) else {
             return;
@@ -66,7 +70,9 @@ impl Raft {
             Fetched::Snapshot(id) => self.start_snapshot(id),
             Fetched::Entries(entries) => {
                 let continues = entries.first().is_none_or(|first| first.base_offset == self.log.end())
-                    && entries.windows(2).all(|pair| pair[1].base_offset == pair[0].next_offset() && pair[1].epoch >= pair[0].epoch)
+                    && entries.windows(2).all(|pair| {
+                        pair[1].base_offset == pair[0].next_offset() && pair[1].epoch >= pair[0].epoch
+                    })
                     && entries.first().is_none_or(|first| first.epoch >= self.log.last_epoch())
                     && entries.iter().all(|entry| entry.records > 0 && entry.epoch <= self.epoch());
                 if continues && !entries.is_empty() {
@@ -123,7 +129,10 @@ impl Raft {
 
     fn start_snapshot(&mut self, id: SnapshotId) -> bool {
         // One that ends within what is committed here would lead back.
-        if id.offset <= Offset::ZERO || id.epoch.0 < 0 || self.announced.is_some_and(|committed| id.offset < committed) {
+        if id.offset <= Offset::ZERO
+            || id.epoch.0 < 0
+            || self.announced.is_some_and(|committed| id.offset < committed)
+        {
             return false;
         }
         if let Role::Follower(role) = &mut self.role {
@@ -147,15 +156,23 @@ impl Raft {
         let Role::Follower(role) = &mut self.role else {
             return false;
         };
-        let (Source::Snapshot { id, position }, Chunk::Bytes { position: at, size, bytes }) = (role.source, response.chunk) else {
+        let (Source::Snapshot { id, position }, Chunk::Bytes { position: at, size, bytes }) =
+            (role.source, response.chunk)
+        else {
             return false;
         };
         let len = bytes.len() as u64;
-        if role.leader != peer || response.id != id || at != position || len == 0 || position.saturating_add(len) > size {
+        if role.leader != peer
+            || response.id != id
+            || at != position
+            || len == 0
+            || position.saturating_add(len) > size
+        {
             return false;
         }
         let next = position + len;
-        role.source = if next == size { Source::Installing { id } } else { Source::Snapshot { id, position: next } };
+        role.source =
+            if next == size { Source::Installing { id } } else { Source::Snapshot { id, position: next } };
         self.effects.push(Effect::StoreSnapshotChunk { id, position, bytes });
         if next == size {
             self.effects.push(Effect::InstallSnapshot { id });
@@ -165,7 +182,12 @@ impl Raft {
     }
 
     /// The log starts over after a fetched snapshot.
-    pub(crate) fn on_snapshot_installed(&mut self, id: SnapshotId, kraft_version: i16, voters: Option<VoterSet>) {
+    pub(crate) fn on_snapshot_installed(
+        &mut self,
+        id: SnapshotId,
+        kraft_version: i16,
+        voters: Option<VoterSet>,
+    ) {
         self.log.restart_after(id);
         self.start_tail_era();
         self.voters.reset();

@@ -4,8 +4,8 @@ use dohle_types::{ErrorCode, Offset};
 
 use crate::event::{Effect, Ticket};
 use crate::message::{
-    Body, Chunk, ControlRecord, Entry, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Fetched,
-    LeaderChange, Response,
+    Body, Chunk, ControlRecord, Entry, FetchRequest, FetchResponse, FetchSnapshotRequest,
+    FetchSnapshotResponse, Fetched, LeaderChange, Response,
 };
 use crate::raft::Raft;
 use crate::role::{Parked, Role};
@@ -19,7 +19,10 @@ impl Raft {
     /// Appends what the shell has made for [`crate::Leading`].
     pub(crate) fn on_propose(&mut self, entries: Vec<Entry>) {
         let leading = self.leading().expect("only a leader's shell proposes");
-        assert!(entries.iter().all(|entry| entry.epoch == leading.epoch), "a proposal is made for the leader's epoch");
+        assert!(
+            entries.iter().all(|entry| entry.epoch == leading.epoch),
+            "a proposal is made for the leader's epoch"
+        );
         if !entries.is_empty() {
             self.append(entries);
             self.answer_parked();
@@ -214,7 +217,8 @@ impl Raft {
         let ready: Vec<Parked> = leader
             .parked
             .extract_if(.., |parked| {
-                let has_news = parked.request.high_watermark.is_some() && high_watermark > parked.request.high_watermark;
+                let has_news =
+                    parked.request.high_watermark.is_some() && high_watermark > parked.request.high_watermark;
                 parked.request.from.offset < end || has_news
             })
             .collect();
@@ -249,7 +253,10 @@ impl Raft {
             chunk = Chunk::ReadFrom { position: request.position, max_bytes: request.max_bytes };
         }
         let standing = self.standing(error.unwrap_or(ErrorCode::None));
-        self.reply(ticket, Response::FetchSnapshot(FetchSnapshotResponse { standing, id: request.id, chunk }));
+        self.reply(
+            ticket,
+            Response::FetchSnapshot(FetchSnapshotResponse { standing, id: request.id, chunk }),
+        );
     }
 
     /// Why a request made to a leader of `epoch` cannot be served here.

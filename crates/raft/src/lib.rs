@@ -23,7 +23,8 @@
 //! | candidate | prospective | a majority does not, or the election timeout passes; it asks again after a random pause |
 //! | leader | resigned | it is told to, it hears of no majority for 1.5 fetch timeouts, or it is no longer a voter |
 //! | leader, after a restart | resigned | always: what it had not flushed may be elsewhere at other ends |
-//! | resigned | unattached, epoch + 1 | the election timeout passes and nobody has taken over; at once when it is the only voter |
+//! | resigned | unattached, epoch + 1 | the election timeout passes and nobody has taken over |
+//! | resigned | prospective | it is the only voter |
 //! | observer follower | unattached | nothing is heard of the leader for the fetch timeout; it asks any voter or bootstrap server |
 //! | prospective, candidate, resigned | unattached, epoch + 1 | it is no longer a voter |
 //!
@@ -51,6 +52,7 @@ mod following;
 mod leading;
 mod membership;
 mod message;
+mod peers;
 mod raft;
 mod role;
 mod settings;
@@ -61,9 +63,9 @@ pub use describe::{Quorum, ReplicaState};
 pub use event::{Call, Effect, ElectionState, Event, Fault, Peer, TailEra, TickMs, Ticket};
 pub use leading::MAX_PARKED_FETCHES;
 pub use message::{
-    AddVoterRequest, BeginQuorumEpochRequest, Body, ChangeResult, Chunk, ControlRecord, EndQuorumEpochRequest, Entry,
-    FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Fetched, LeaderChange, RemoveVoterRequest, Request,
-    Response, Standing, UpdateVoterRequest, VoteRequest,
+    AddVoterRequest, BeginQuorumEpochRequest, Body, ChangeResult, Chunk, ControlRecord,
+    EndQuorumEpochRequest, Entry, FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse,
+    Fetched, LeaderChange, RemoveVoterRequest, Request, Response, Standing, UpdateVoterRequest, VoteRequest,
 };
 pub use raft::{Leading, Raft};
 pub use role::Role;

@@ -5,7 +5,9 @@ use dohle_types::{ErrorCode, NodeId, Offset};
 
 use crate::connections::Subject;
 use crate::event::Ticket;
-use crate::message::{AddVoterRequest, ChangeResult, ControlRecord, RemoveVoterRequest, Request, Response, UpdateVoterRequest};
+use crate::message::{
+    AddVoterRequest, ChangeResult, ControlRecord, RemoveVoterRequest, Request, Response, UpdateVoterRequest,
+};
 use crate::raft::Raft;
 use crate::role::{ChangeKind, PendingChange, Role};
 use crate::voters::{Endpoint, KRaftVersions, Replica, Voter, VoterSet};
@@ -25,7 +27,8 @@ impl Raft {
         check_voter(request.voter, "Add")?;
         let endpoint = self.quorum_endpoint(&request.endpoints).ok_or_else(|| {
             let listener = self.listener().unwrap_or_default();
-            let message = format!("Add voter request didn't include the endpoint for the default listener {listener}");
+            let message =
+                format!("Add voter request didn't include the endpoint for the default listener {listener}");
             ChangeResult::failed(ErrorCode::InvalidRequest, message)
         })?;
         self.check_settled("adding")?;
@@ -55,13 +58,16 @@ impl Raft {
             return;
         };
         let is_expected = leader.change.as_ref().is_some_and(|change| {
-            change.written.is_none() && matches!(&change.kind, ChangeKind::Add { voter, .. } if voter.id == peer)
+            change.written.is_none()
+                && matches!(&change.kind, ChangeKind::Add { voter, .. } if voter.id == peer)
         });
         if !is_expected {
             return;
         }
         let mut change = leader.change.take().expect("looked at above");
-        let ChangeKind::Add { voter, endpoints, ack_when_committed } = &change.kind else { unreachable!("looked at above") };
+        let ChangeKind::Add { voter, endpoints, ack_when_committed } = &change.kind else {
+            unreachable!("looked at above")
+        };
         match self.admissible(*voter, versions) {
             Err(result) => self.reply(change.ticket, Response::AddVoter(result)),
             Ok(kraft_versions) => {
@@ -82,7 +88,11 @@ impl Raft {
         }
     }
 
-    fn admissible(&self, voter: Replica, versions: Option<Option<KRaftVersions>>) -> Result<KRaftVersions, ChangeResult> {
+    fn admissible(
+        &self,
+        voter: Replica,
+        versions: Option<Option<KRaftVersions>>,
+    ) -> Result<KRaftVersions, ChangeResult> {
         let Some(versions) = versions else {
             let message = format!("Aborted add voter operation for {voter} since it did not answer");
             return Err(ChangeResult::failed(ErrorCode::RequestTimedOut, message));
@@ -161,8 +171,11 @@ impl Raft {
         if !versions.contains(self.voters.kraft_version()) {
             return Err(ErrorCode::InvalidRequest);
         }
-        let voter =
-            Voter { replica: request.voter, endpoints: request.endpoints, kraft_versions: request.kraft_versions };
+        let voter = Voter {
+            replica: request.voter,
+            endpoints: request.endpoints,
+            kraft_versions: request.kraft_versions,
+        };
         self.voters.latest().updated(voter).ok_or(ErrorCode::VoterNotFound)
     }
 
@@ -201,16 +214,20 @@ impl Raft {
         let Role::Leader(leader) = &self.role else { unreachable!("only a leader changes voters") };
         let timed_out = |message: String| Err(ChangeResult::failed(ErrorCode::RequestTimedOut, message));
         if leader.change.is_some() {
-            return timed_out("Request timed out waiting for leader to handle previous voter change request".to_owned());
+            return timed_out(
+                "Request timed out waiting for leader to handle previous voter change request".to_owned(),
+            );
         }
         let Some(high_watermark) = leader.high_watermark else {
             return timed_out(
-                "Request timed out waiting for leader to establish HWM and fence previous voter changes".to_owned(),
+                "Request timed out waiting for leader to establish HWM and fence previous voter changes"
+                    .to_owned(),
             );
         };
         let level = self.voters.kraft_version();
         if level < 1 {
-            let message = format!("Cluster doesn't support {what} voter because the kraft.version feature is {level}");
+            let message =
+                format!("Cluster doesn't support {what} voter because the kraft.version feature is {level}");
             return Err(ChangeResult::failed(ErrorCode::UnsupportedVersion, message));
         }
         match self.voters.latest_offset() {
@@ -261,7 +278,9 @@ impl Raft {
             return;
         };
         match leader.change.take_if(|change| change.deadline <= now) {
-            Some(change) => self.answer_change(&change, ChangeResult { error: ErrorCode::RequestTimedOut, message: None }),
+            Some(change) => {
+                self.answer_change(&change, ChangeResult { error: ErrorCode::RequestTimedOut, message: None })
+            }
             None => {
                 if let Some(due) = leader.change.as_ref().map(|change| change.deadline) {
                     self.wake(due);

@@ -3,16 +3,13 @@
 
 use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
-use crate::connections::{Connections, Subject};
-use crate::event::{Effect, ElectionState, Event, Peer, TailEra, Ticket, TickMs};
+use crate::connections::Connections;
+use crate::event::{Effect, ElectionState, Event, TailEra, TickMs, Ticket};
 use crate::message::{Request, Response, Standing};
 use crate::role::{Role, Unattached};
 use crate::settings::{Recovered, Settings};
 use crate::shape::LogShape;
 use crate::voters::{Endpoint, Replica, VoterHistory, VoterSet};
-
-/// The number Kafka gives to the first bootstrap server; the others follow downwards.
-const FIRST_BOOTSTRAP_ID: i32 = -2;
 
 /// How many roles a step can pass through, with room to spare; more would be a circle.
 const MAX_TRANSITIONS: u32 = 8;
@@ -36,7 +33,7 @@ pub struct Raft {
     flush_asked: Offset,
     wake_at: Option<TickMs>,
     chance: u64,
-    next_bootstrap: usize,
+    pub(crate) next_bootstrap: usize,
 }
 
 /// The leader's side of a proposal: what it appends next has to carry these.
@@ -93,14 +90,19 @@ impl Raft {
                 }
             }
             Event::SnapshotTaken { id } => {
-                assert!(self.announced.is_some_and(|committed| id.offset <= committed), "a snapshot is of committed records");
+                assert!(
+                    self.announced.is_some_and(|committed| id.offset <= committed),
+                    "a snapshot is of committed records"
+                );
                 self.log.add_snapshot(id);
             }
             Event::Trimmed { start, earliest } => {
                 self.log.trim(start, earliest);
                 self.voters.trim(earliest.offset);
             }
-            Event::SnapshotInstalled { id, kraft_version, voters } => self.on_snapshot_installed(id, kraft_version, voters),
+            Event::SnapshotInstalled { id, kraft_version, voters } => {
+                self.on_snapshot_installed(id, kraft_version, voters)
+            }
             Event::SnapshotDamaged { id } => self.on_snapshot_damaged(id),
             Event::RaiseKRaftVersion { level } => self.raise_kraft_version(level),
             // The only voter would have nobody to hand over to, and would lead the next epoch at once.
@@ -237,9 +239,13 @@ impl Raft {
                 self.seek();
                 true
             }
+            Role::Resigned(_) if alone => {
+                self.seek();
+                true
+            }
             Role::Resigned(role) => {
                 let due = role.election;
-                if due > self.now && !alone {
+                if due > self.now {
                     self.wake(due);
                     self.send_end_quorum_epoch();
                     return false;
@@ -298,10 +304,12 @@ impl Raft {
 
     /// Starts looking for votes.
     fn seek(&mut self) {
-        let (local, voters, election) = (self.local(), self.voters.latest().clone(), self.election_deadline());
+        let (local, voters, election) =
+            (self.local(), self.voters.latest().clone(), self.election_deadline());
         self.transition(|role| match role {
             Role::Unattached(role) => Role::Prospective(role.seek(local, &voters, election)),
             Role::Follower(role) => Role::Prospective(role.seek(local, &voters, election)),
+            Role::Resigned(role) => Role::Prospective(role.seek(local, &voters, election)),
             other => other,
         });
     }
@@ -328,7 +336,11 @@ impl Raft {
                 self.reply_fetch_error(parked.ticket, ErrorCode::NotLeaderOrFollower);
             }
             if let Some(pending) = pending {
-                self.fail_change(&pending, ErrorCode::NotLeaderOrFollower, "this node is no longer the leader");
+                self.fail_change(
+                    &pending,
+                    ErrorCode::NotLeaderOrFollower,
+                    "this node is no longer the leader",
+                );
             }
         } else {
             self.role = change(std::mem::take(&mut self.role));
@@ -351,7 +363,10 @@ impl Raft {
             Request::Fetch(request) => &request.cluster_id,
             Request::FetchSnapshot(request) => &request.cluster_id,
             // These say what is wrong in words, and do so themselves.
-            Request::AddVoter(_) | Request::RemoveVoter(_) | Request::UpdateVoter(_) | Request::ApiVersions => &None,
+            Request::AddVoter(_)
+            | Request::RemoveVoter(_)
+            | Request::UpdateVoter(_)
+            | Request::ApiVersions => &None,
         };
         if !self.is_our_cluster(cluster_id.as_deref()) {
             self.reply(ticket, Response::Rejected(ErrorCode::InconsistentClusterId));
@@ -383,71 +398,6 @@ impl Raft {
         let leader = self.leader();
         let endpoints = leader.map_or_else(Vec::new, |leader| self.endpoints_of(leader));
         Standing { error, leader, epoch: self.epoch(), endpoints }
-    }
-
-    fn endpoints_of(&self, leader: NodeId) -> Vec<Endpoint> {
-        if leader == self.local().id {
-            self.settings.endpoints.clone()
-        } else if self.leader_endpoints.is_empty() {
-            self.voters.latest().get(leader).map_or_else(Vec::new, |voter| voter.endpoints.clone())
-        } else {
-            self.leader_endpoints.clone()
-        }
-    }
-
-    pub(crate) fn other_voters(&self) -> impl Iterator<Item = NodeId> + use<'_> {
-        let local = self.local().id;
-        self.voters.latest().ids().filter(move |id| *id != local)
-    }
-
-    /// Where to reach a voter or the leader.
-    pub(crate) fn peer(&self, id: NodeId) -> Option<Peer> {
-        let endpoints = self.endpoints_of_peer(id);
-        let endpoint = match self.listener() {
-            Some(name) => endpoints.iter().find(|endpoint| endpoint.name == name),
-            None => None,
-        };
-        endpoint.or(endpoints.first()).map(|endpoint| Peer { id, endpoint: endpoint.clone() })
-    }
-
-    fn endpoints_of_peer(&self, id: NodeId) -> Vec<Endpoint> {
-        if self.leader() == Some(id) {
-            return self.endpoints_of(id);
-        }
-        self.voters.latest().get(id).map_or_else(Vec::new, |voter| voter.endpoints.clone())
-    }
-
-    /// Asks one bootstrap server, or one voter, for the leader, by fetching from it.
-    fn ask_anyone(&mut self) {
-        if let Some(until) = self.connections.waiting_until(Subject::Fetch, self.now) {
-            self.wake(until);
-            return;
-        }
-        let peers: Vec<Peer> = if self.settings.bootstrap.is_empty() {
-            self.other_voters().filter_map(|id| self.peer(id)).collect()
-        } else {
-            let numbered = self.settings.bootstrap.iter().cloned().zip(0..);
-            numbered.map(|(endpoint, i)| Peer { id: NodeId(FIRST_BOOTSTRAP_ID - i), endpoint }).collect()
-        };
-        if peers.is_empty() {
-            return;
-        }
-        self.next_bootstrap = (self.next_bootstrap + 1) % peers.len();
-        self.send_fetch(peers[self.next_bootstrap].clone());
-    }
-
-    /// Sends, unless the peer still owes an answer; then notes when to look again.
-    pub(crate) fn send(&mut self, peer: Peer, subject: Subject, request: impl FnOnce(&Self) -> Request) -> bool {
-        if let Some(until) = self.connections.busy_until(peer.id, self.now) {
-            self.wake(until);
-            return false;
-        }
-        let until = self.now + self.settings.request_timeout_ms;
-        let request = request(self);
-        let call = self.connections.open(peer.id, subject, until);
-        self.wake(until);
-        self.effects.push(Effect::Send { call, to: peer, request });
-        true
     }
 
     pub(crate) fn wake(&mut self, at: TickMs) {

@@ -150,7 +150,9 @@ impl LogShape {
         assert_eq!(base, self.end, "an append continues the log");
         assert!(records > 0, "a batch holds records");
         match self.epochs.last() {
-            Some(last) if last.epoch >= epoch => assert_eq!(last.epoch, epoch, "epochs never fall along the log"),
+            Some(last) if last.epoch >= epoch => {
+                assert_eq!(last.epoch, epoch, "epochs never fall along the log")
+            }
             _ => self.epochs.push(LogPoint::new(base, epoch)),
         }
         self.end = base.plus(i64::from(records));
@@ -248,7 +250,10 @@ mod tests {
         assert_eq!(shape.truncation_for(at(12, 3)), Offset(12));
         assert_eq!(shape.truncation_for(at(12, 2)), Offset(10));
         shape.truncate(Offset(12));
-        assert_eq!((shape.end(), shape.flushed(), shape.last_epoch()), (Offset(12), Offset(12), LeaderEpoch(3)));
+        assert_eq!(
+            (shape.end(), shape.flushed(), shape.last_epoch()),
+            (Offset(12), Offset(12), LeaderEpoch(3))
+        );
         shape.restart_after(at(40, 7));
         assert_eq!(shape.last_point(), at(40, 7));
         shape.append(Offset(40), 1, LeaderEpoch(8));

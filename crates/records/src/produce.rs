@@ -78,7 +78,7 @@ pub fn validate_produce(
 fn only_batch(bytes: Bytes, version: i16) -> Result<Bytes, ProduceRejection> {
     let invalid = |what: &str| {
         let message = format!("Produce requests with version {version} {what}");
-        Err(ProduceRejection::new(ErrorCode::InvalidRecord, message))
+        Err(ProduceRejection::of_request(ErrorCode::InvalidRecord, message))
     };
     let Some(frame) = next_frame(&bytes)? else {
         return invalid("must have at least one record batch per partition");
@@ -92,7 +92,7 @@ fn only_batch(bytes: Bytes, version: i16) -> Result<Bytes, ProduceRejection> {
     {
         let message =
             format!("Produce requests with version {version} are not allowed to use ZStandard compression");
-        return Err(ProduceRejection::new(ErrorCode::UnsupportedCompressionType, message));
+        return Err(ProduceRejection::of_request(ErrorCode::UnsupportedCompressionType, message));
     }
     if next_frame(&bytes[frame.size..])?.is_some() {
         return invalid("are only allowed to contain exactly one record batch per partition");
@@ -107,14 +107,14 @@ fn next_frame(bytes: &[u8]) -> Result<Option<Frame>, ProduceRejection> {
         Err(BatchError::Incomplete { .. }) => Ok(None),
         Err(BatchError::TooSmall { size, minimum }) => {
             let message = format!("Record size {size} is less than the minimum record overhead ({minimum})");
-            Err(ProduceRejection::new(ErrorCode::CorruptMessage, message))
+            Err(ProduceRejection::of_request(ErrorCode::CorruptMessage, message))
         }
         Err(error) => {
             let message = match error {
                 BatchError::UnknownMagic(magic) => format!("Invalid magic found in record: {magic}"),
                 other => other.to_string(),
             };
-            Err(ProduceRejection::new(ErrorCode::CorruptMessage, message))
+            Err(ProduceRejection::of_request(ErrorCode::CorruptMessage, message))
         }
     }
 }

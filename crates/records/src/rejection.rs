@@ -15,11 +15,22 @@ pub struct ProduceRejection {
     pub message: String,
     /// The records at fault, by index in the batch, with a sentence about each.
     pub record_errors: Vec<(i32, Option<String>)>,
+    /// Whether Kafka's log had a part in it: its response then carries the log's start offset, and -1 otherwise.
+    pub tells_log_start: bool,
 }
 
 impl ProduceRejection {
+    /// The log's answer.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record_errors: Vec::new() }
+        let without_offset =
+            [ErrorCode::CorruptMessage, ErrorCode::MessageTooLarge, ErrorCode::RecordListTooLarge];
+        let tells_log_start = !without_offset.contains(&code);
+        Self { code, message: message.into(), record_errors: Vec::new(), tells_log_start }
+    }
+
+    /// The answer to a request that does not get as far as the log.
+    pub(crate) fn of_request(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { tells_log_start: false, ..Self::new(code, message) }
     }
 
     /// What goes into the response's error message: Kafka sends one only beside errors of single records.
@@ -69,7 +80,7 @@ impl RecordErrors {
         } else {
             (ErrorCode::InvalidRecord, self.sentence())
         };
-        Err(ProduceRejection { code, message, record_errors: self.named })
+        Err(ProduceRejection { record_errors: self.named, ..ProduceRejection::new(code, message) })
     }
 
     fn sentence(&self) -> String {

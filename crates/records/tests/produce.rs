@@ -86,6 +86,7 @@ fn exactly_one_batch_of_format_2() {
     let answer = |bytes: Vec<u8>| {
         let rejection = judge(bytes, 9).unwrap_err();
         assert_eq!(rejection.response_message(), None);
+        assert!(!rejection.tells_log_start);
         (rejection.code, rejection.message)
     };
     let good = sample(Compression::None).to_vec();
@@ -319,6 +320,7 @@ fn compacted_topics_need_keys() {
         assert_eq!(rejection.record_errors.len(), 4);
         assert_eq!(rejection.record_errors[3].0, 4);
         assert!(rejection.response_message().is_some());
+        assert!(rejection.tells_log_start);
     }
 }
 

@@ -230,3 +230,14 @@ fn every_level_writes_what_is_read() {
         }
     }
 }
+
+/// A batch, its records half read and its builder go wherever the partition's owner runs.
+#[test]
+fn everything_may_change_threads() {
+    fn may<T: Send>() {}
+    may::<Batch>();
+    may::<BatchBuilder>();
+    may::<Decompressor>();
+    may::<dohle_records::Records>();
+    may::<dohle_records::legacy::LegacyRecords>();
+}

@@ -22,13 +22,6 @@ impl Uuid {
     pub const ZERO: Self = Self([0; 16]);
     /// `Uuid.METADATA_TOPIC_ID`, also `Uuid.ONE_UUID`: the id of `__cluster_metadata`.
     pub const METADATA_TOPIC: Self = Self::from_u128(1);
-    /// `DirectoryId.UNASSIGNED`.
-    pub const DIRECTORY_UNASSIGNED: Self = Self::from_u128(0);
-    /// `DirectoryId.LOST`.
-    pub const DIRECTORY_LOST: Self = Self::from_u128(1);
-    /// `DirectoryId.MIGRATING`.
-    pub const DIRECTORY_MIGRATING: Self = Self::from_u128(2);
-
     pub const fn from_u128(value: u128) -> Self {
         Self(value.to_be_bytes())
     }

@@ -58,7 +58,13 @@ fn read(s: &Struct<'_>, all: &[Struct<'_>]) -> String {
         let value = read_value(column, all);
         if let Some(tag) = column.field.tag {
             let _ = writeln!(out, "let mut {name} = {};", column.default_value());
-            let _ = writeln!(tagged, "{tag} => {name} = {value},");
+            let _ = match condition(column.versions, s.versions) {
+                None => writeln!(tagged, "{tag} => {name} = {value},"),
+                Some(test) => writeln!(
+                    tagged,
+                    "{tag} if {test} => {name} = {value},\n{tag} => return Err(DecodeError::TagNotInVersion {{ tag: {tag} }}),"
+                ),
+            };
             continue;
         }
         let _ = match condition(column.versions, s.versions) {

@@ -23,6 +23,8 @@ pub enum DecodeError {
     TagOrder,
     /// A tagged field's content is shorter or longer than its size says.
     TagSize,
+    /// A tagged field that other versions have (Kafka refuses it too).
+    TagNotInVersion { tag: u32 },
     /// Decoding would take more memory than this many bytes are worth.
     TooMuchMemory,
     /// Bytes are left over behind the message.
@@ -43,6 +45,7 @@ impl fmt::Display for DecodeError {
             Self::NotUtf8 => f.write_str("a string is not UTF-8"),
             Self::TagOrder => f.write_str("tagged fields are not in ascending order"),
             Self::TagSize => f.write_str("a tagged field does not fill its size"),
+            Self::TagNotInVersion { tag } => write!(f, "tag {tag} is not valid for this version"),
             Self::TooMuchMemory => f.write_str("the message takes too much memory for its size"),
             Self::TrailingBytes { count } => write!(f, "{count} bytes are left over behind the message"),
             Self::FrameVersion { version } => write!(f, "unknown frame version {version}"),

@@ -1,6 +1,6 @@
 //! What all messages can do, and the closed set of APIs.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use crate::{DecodeError, EncodeError, Reader, Writer, messages};
 
@@ -143,5 +143,11 @@ impl ApiKey {
     /// Whether only members of the cluster may ask.
     pub const fn cluster_action(self) -> bool {
         self.info().cluster_action
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }

@@ -15,7 +15,7 @@ const CONTROLLERS: i8 = 2;
 pub async fn handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let served = if context.peer.session.door.controller { CONTROLLERS } else { BROKERS };
     if request.endpoint_type != served {
-        return mismatch(request.endpoint_type, served);
+        return mismatch(context.version, request.endpoint_type, served);
     }
     let image = context.core.image();
     let cluster_authorized_operations = if request.include_cluster_authorized_operations {
@@ -39,7 +39,7 @@ pub async fn handle(context: Context, request: DescribeClusterRequest) -> Descri
     }
 }
 
-fn mismatch(asked: i8, served: i8) -> DescribeClusterResponse {
+fn mismatch(version: i16, asked: i8, served: i8) -> DescribeClusterResponse {
     let (code, message) = if matches!(asked, BROKERS | CONTROLLERS) {
         let name = if served == BROKERS { "BROKER" } else { "CONTROLLER" };
         let asked = if asked == BROKERS { "BROKER" } else { "CONTROLLER" };
@@ -53,7 +53,8 @@ fn mismatch(asked: i8, served: i8) -> DescribeClusterResponse {
     DescribeClusterResponse {
         error_code: code.code(),
         error_message: Some(Text::from(message)),
-        endpoint_type: served,
+        // Version 0 cannot say it; it only knows brokers.
+        endpoint_type: if version == 0 { BROKERS } else { served },
         ..Default::default()
     }
 }

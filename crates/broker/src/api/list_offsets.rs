@@ -35,6 +35,8 @@ mod special {
     }
 }
 
+/// From this version on answers tell leader epochs.
+const EPOCHS_SINCE: i16 = 4;
 /// The debugging consumer sees the end of the log.
 const DEBUGGING_CONSUMER: i32 = -2;
 
@@ -74,7 +76,7 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
                 }
                 Err(code) => Err(Refused::new(code)),
             };
-            partitions.push(respond(partition.partition_index, answer));
+            partitions.push(respond(context.version, partition.partition_index, answer));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions, ..Default::default() });
     }
@@ -141,13 +143,13 @@ fn look_up(partition: &Partition, timestamp: i64, epoch: LeaderEpoch, isolation:
     })?.map_err(|problem| partition.refuse_read(&problem))
 }
 
-fn respond(partition_index: i32, answer: Answer) -> ListOffsetsPartitionResponse {
+fn respond(version: i16, partition_index: i32, answer: Answer) -> ListOffsetsPartitionResponse {
     match answer {
         Ok(found) => ListOffsetsPartitionResponse {
             partition_index,
             timestamp: found.timestamp.get(),
             offset: found.offset.get(),
-            leader_epoch: found.leader_epoch.get(),
+            leader_epoch: if version >= EPOCHS_SINCE { found.leader_epoch.get() } else { -1 },
             ..Default::default()
         },
         Err(refused) => ListOffsetsPartitionResponse {

@@ -81,7 +81,11 @@ pub enum Valid {
     OneOf(&'static [&'static str]),
     OneOfAnyCase(&'static [&'static str]),
     /// A list without duplicates and empty entries. An empty `of` allows every entry.
-    List { of: &'static [&'static str], empty: bool, null: bool },
+    List {
+        of: &'static [&'static str],
+        empty: bool,
+        null: bool,
+    },
     NonNull,
     NonEmpty,
     GzipLevel,
@@ -217,8 +221,8 @@ mod rows {
     pub(super) use super::Kind::{Boolean, Class, Double, Int, List, Long, Password, Short, Text};
     pub(super) use super::UpdateMode::{ClusterWide, PerBroker, ReadOnly};
     pub(super) use super::Valid::{
-        Any, AtLeast, Between, BootstrapServers, GzipLevel, NonEmpty, NonNull, OffsetReset, OneOf, OneOfAnyCase,
-        ThrottledReplicas, Voters,
+        Any, AtLeast, Between, BootstrapServers, GzipLevel, NonEmpty, NonNull, OffsetReset, OneOf,
+        OneOfAnyCase, ThrottledReplicas, Voters,
     };
     pub(super) use super::{KeyDef, Valid, key};
 }
@@ -239,7 +243,9 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_complete() {
-        for (table, rows) in [(BROKER, 360), (TOPIC, 34), (GROUP, 17), (CLIENT_METRICS, 3), (BROKER_QUOTAS, 3)] {
+        for (table, rows) in
+            [(BROKER, 360), (TOPIC, 34), (GROUP, 17), (CLIENT_METRICS, 3), (BROKER_QUOTAS, 3)]
+        {
             assert_eq!(table.len(), rows);
             assert!(table.is_sorted_by(|a, b| a.name < b.name));
         }

@@ -93,7 +93,9 @@ impl KeyDef {
             Valid::AtLeast(min) => format!("{kind} of at least {min}"),
             Valid::Between(min, max) => format!("{kind} from {min} to {max}"),
             Valid::OneOf(of) | Valid::OneOfAnyCase(of) => format!("one of {}", of.join(", ")),
-            Valid::List { of: [], empty: false, .. } => "a list of different entries separated by commas, and not empty".into(),
+            Valid::List { of: [], empty: false, .. } => {
+                "a list of different entries separated by commas, and not empty".into()
+            }
             Valid::List { of: [], .. } => "a list of different entries separated by commas".into(),
             Valid::List { of, empty, .. } => {
                 let or_empty = if empty { ", or empty" } else { "" };
@@ -149,7 +151,8 @@ impl KeyDef {
     fn split(&self, text: &str) -> Vec<String> {
         let mut entries: Vec<String> = Vec::new();
         for entry in text.split(',').map(str::trim) {
-            let repeated = matches!(self.valid, Valid::List { .. }) && entries.iter().any(|seen| seen == entry);
+            let repeated =
+                matches!(self.valid, Valid::List { .. }) && entries.iter().any(|seen| seen == entry);
             if !repeated {
                 entries.push(entry.to_owned());
             }
@@ -166,15 +169,20 @@ impl KeyDef {
                 if of.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
                     return Ok(());
                 }
-                Err(self.invalid(text, &format!("String must be one of (case insensitive): {}", of.join(", "))))
+                Err(self
+                    .invalid(text, &format!("String must be one of (case insensitive): {}", of.join(", "))))
             }
             (Valid::List { of, empty, .. }, Value::List(values)) => self.check_list(values, of, empty),
-            (Valid::NonEmpty, Value::Text(text)) if text.is_empty() => Err(self.invalid("", "String must be non-empty")),
+            (Valid::NonEmpty, Value::Text(text)) if text.is_empty() => {
+                Err(self.invalid("", "String must be non-empty"))
+            }
             (Valid::GzipLevel, &Value::Int(level)) if level != -1 && !(1..=9).contains(&level) => {
                 Err(self.invalid(&level.to_string(), "Value must be between 1 and 9 or equal to -1"))
             }
             (Valid::Voters, Value::List(voters)) => listener::parse_voters(voters).map(|_| ()),
-            (Valid::BootstrapServers, Value::List(servers)) => listener::parse_bootstrap_servers(servers).map(|_| ()),
+            (Valid::BootstrapServers, Value::List(servers)) => {
+                listener::parse_bootstrap_servers(servers).map(|_| ())
+            }
             (Valid::ThrottledReplicas, Value::List(replicas)) if !are_throttled_replicas(replicas) => {
                 let why = format!(
                     "{} must be the literal '*' or a list of replicas in the following format: \
@@ -222,8 +230,11 @@ impl KeyDef {
     fn check_list(&self, values: &[String], of: &[&str], empty: bool) -> Result<(), InvalidConfig> {
         let name = self.name;
         if !empty && values.is_empty() {
-            let wanted = if of.is_empty() { "any non-empty value".into() } else { format!("[{}]", of.join(", ")) };
-            return Err(InvalidConfig::new(format!("Configuration '{name}' must not be empty. Valid values include: {wanted}")));
+            let wanted =
+                if of.is_empty() { "any non-empty value".into() } else { format!("[{}]", of.join(", ")) };
+            return Err(InvalidConfig::new(format!(
+                "Configuration '{name}' must not be empty. Valid values include: {wanted}"
+            )));
         }
         for value in values {
             if value.is_empty() {
@@ -245,7 +256,8 @@ impl KeyDef {
 fn are_throttled_replicas(replicas: &[String]) -> bool {
     let is_pair = |text: &String| {
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        text.is_empty() || text.split_once(':').is_some_and(|(partition, broker)| digits(partition) && digits(broker))
+        text.is_empty()
+            || text.split_once(':').is_some_and(|(partition, broker)| digits(partition) && digits(broker))
     };
     replicas == ["*"] || replicas.iter().all(is_pair)
 }

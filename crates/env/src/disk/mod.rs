@@ -91,6 +91,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// An open file. All methods take `&self`: positions are the caller's.
+#[allow(clippy::len_without_is_empty)]
 pub trait DiskFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 

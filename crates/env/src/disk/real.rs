@@ -60,8 +60,13 @@ impl Disk for RealDisk {
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
         match fs::metadata(path) {
             Ok(found) => {
-                let modified = found.mtime().saturating_mul(1000).saturating_add(found.mtime_nsec() / 1_000_000);
-                Ok(Some(Metadata { len: found.len(), is_dir: found.is_dir(), modified: TimestampMs(modified) }))
+                let modified =
+                    found.mtime().saturating_mul(1000).saturating_add(found.mtime_nsec() / 1_000_000);
+                Ok(Some(Metadata {
+                    len: found.len(),
+                    is_dir: found.is_dir(),
+                    modified: TimestampMs(modified),
+                }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -190,7 +195,9 @@ impl DiskFile for RealFile {
 fn write_some(file: &fs::File, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<usize> {
     loop {
         match rustix::io::pwritev(file, slices, position) {
-            Ok(0) if slices.iter().any(|slice| !slice.is_empty()) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(0) if slices.iter().any(|slice| !slice.is_empty()) => {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
             Ok(n) => return Ok(n),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

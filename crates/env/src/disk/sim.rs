@@ -6,6 +6,8 @@
 //!
 //! Faults are asked for by the number of the operation: all operations that change anything are counted, and so are syncs.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -13,10 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dohle_types::TimestampMs;
 
+use self::state::{Change, Contents, Folder, Inode, Node, State, no_space, power_is_off, split, write_into};
 use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
 
-/// Bytes that may tear apart: a crash keeps or loses each piece of an unsynced write by itself.
-const TEAR_BYTES: usize = 512;
 const TOTAL_SPACE: u64 = 1 << 40;
 
 /// A file system in memory. Clones are the same disk.
@@ -41,54 +42,6 @@ pub enum Fault {
     Io,
     /// This operation fails for want of space; of a write, half may be done.
     Full,
-}
-
-type Inode = u64;
-
-#[derive(Clone)]
-struct State {
-    random: u64,
-    operations: u64,
-    faults: BTreeMap<u64, Fault>,
-    crashed: bool,
-    lie: Option<Lie>,
-    /// Cached reads answer `WouldBlock`.
-    cold: bool,
-    locks: Vec<PathBuf>,
-    next_inode: Inode,
-    folders: BTreeMap<PathBuf, Folder>,
-    files: BTreeMap<Inode, Contents>,
-    /// Renames that were not synced: a crash keeps both names as they were or both as they are.
-    renames: Vec<(PathBuf, PathBuf)>,
-    /// Counts crashes: files opened before one are dead.
-    generation: u64,
-}
-
-#[derive(Clone, Default)]
-struct Folder {
-    seen: BTreeMap<String, Node>,
-    stored: BTreeMap<String, Node>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Node {
-    File(Inode),
-    Folder,
-}
-
-#[derive(Clone, Default)]
-struct Contents {
-    seen: Vec<u8>,
-    stored: Vec<u8>,
-    unsynced: Vec<Change>,
-    /// A sync failed: what was unsynced then is lost, though programs may still see it.
-    failed: bool,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write { position: usize, bytes: Vec<u8> },
-    SetLen(usize),
 }
 
 impl SimDisk {
@@ -173,161 +126,6 @@ impl SimDisk {
     }
 }
 
-impl State {
-    fn random(&mut self) -> u64 {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn restart(&mut self) {
-        self.crashed = false;
-        self.faults.clear();
-        self.locks.clear();
-        self.operations = 0;
-        self.generation += 1;
-    }
-
-    /// Counts an operation. An error when it is to fail without having done anything; `Ok(true)` when it may do half.
-    fn count(&mut self) -> io::Result<bool> {
-        if self.crashed {
-            return Err(power_is_off());
-        }
-        let number = self.operations;
-        self.operations += 1;
-        match self.faults.remove(&number) {
-            None => Ok(false),
-            Some(Fault::Io) => Err(io::Error::from_raw_os_error(5)),
-            Some(Fault::Full) => Ok(true),
-            Some(Fault::Crash) => {
-                self.crashed = true;
-                Err(power_is_off())
-            }
-        }
-    }
-
-    /// As [`State::count`], for operations that do all or nothing.
-    fn count_whole(&mut self) -> io::Result<()> {
-        if self.count()? { Err(no_space()) } else { Ok(()) }
-    }
-
-    fn check_power(&self) -> io::Result<()> {
-        if self.crashed { Err(power_is_off()) } else { Ok(()) }
-    }
-
-    fn folder(&mut self, path: &Path) -> io::Result<&mut Folder> {
-        self.folders.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn node(&self, path: &Path) -> Option<Node> {
-        let (folder, name) = split(path);
-        if name.is_empty() {
-            return Some(Node::Folder);
-        }
-        self.folders.get(&folder)?.seen.get(&name).copied()
-    }
-
-    fn inode(&self, path: &Path) -> io::Result<Inode> {
-        match self.node(path) {
-            Some(Node::File(inode)) => Ok(inode),
-            Some(Node::Folder) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn lose_names(&mut self) {
-        let mut tied = BTreeMap::new();
-        for (from, to) in std::mem::take(&mut self.renames) {
-            let kept = self.random() & 1 == 0;
-            tied.insert(from, kept);
-            tied.insert(to, kept);
-        }
-        let paths: Vec<PathBuf> = self.folders.keys().cloned().collect();
-        for path in paths {
-            let Folder { seen, stored } = self.folders[&path].clone();
-            let mut kept = stored.clone();
-            let names: Vec<&String> = stored.keys().chain(seen.keys().filter(|name| !stored.contains_key(*name))).collect();
-            for name in names {
-                if seen.get(name) == stored.get(name) {
-                    continue;
-                }
-                let chance = self.random() & 1 == 0;
-                if tied.get(&path.join(name)).copied().unwrap_or(chance) {
-                    match seen.get(name) {
-                        Some(node) => _ = kept.insert(name.clone(), *node),
-                        None => _ = kept.remove(name),
-                    }
-                }
-            }
-            self.folders.insert(path, Folder { seen: kept.clone(), stored: kept });
-        }
-    }
-
-    fn lose_bytes(&mut self) {
-        let inodes: Vec<Inode> = self.files.keys().copied().collect();
-        for inode in inodes {
-            let mut contents = std::mem::take(self.files.get_mut(&inode).expect("just listed"));
-            let mut kept = std::mem::take(&mut contents.stored);
-            // All, nothing, or piece by piece: pure chance alone would hardly ever keep a long write whole.
-            let mood = self.random() % 4;
-            for change in std::mem::take(&mut contents.unsynced) {
-                self.keep_some(&mut kept, change, mood);
-            }
-            self.files.insert(inode, Contents { seen: kept.clone(), stored: kept, unsynced: Vec::new(), failed: false });
-        }
-    }
-
-    fn keep_some(&mut self, kept: &mut Vec<u8>, change: Change, mood: u64) {
-        let keeps = |state: &mut Self| match mood {
-            0 => false,
-            1 => true,
-            _ => state.random() & 1 == 0,
-        };
-        match change {
-            Change::SetLen(len) => {
-                if keeps(self) {
-                    kept.resize(len, 0);
-                }
-            }
-            Change::Write { position, bytes } => {
-                for (at, piece) in bytes.chunks(TEAR_BYTES).enumerate() {
-                    if keeps(self) {
-                        let torn = if mood == 3 { self.random() as usize % (piece.len() + 1) } else { piece.len() };
-                        write_into(kept, position + at * TEAR_BYTES, &piece[..torn]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Removes folders that no name leads to any more, and files likewise.
-    fn drop_unreachable(&mut self) {
-        let mut reachable = vec![PathBuf::from("/")];
-        let mut at = 0;
-        while at < reachable.len() {
-            let path = reachable[at].clone();
-            let folders = self.folders[&path].seen.iter().filter(|(_, node)| **node == Node::Folder);
-            let children: Vec<PathBuf> = folders.map(|(name, _)| path.join(name)).collect();
-            for child in &children {
-                self.folders.entry(child.clone()).or_default();
-            }
-            reachable.extend(children);
-            at += 1;
-        }
-        self.folders.retain(|path, _| reachable.contains(path));
-        let named: Vec<Inode> = self
-            .folders
-            .values()
-            .flat_map(|folder| folder.seen.values())
-            .filter_map(|node| if let Node::File(inode) = node { Some(*inode) } else { None })
-            .collect();
-        self.files.retain(|inode, _| named.contains(inode));
-    }
-}
-
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
@@ -336,7 +134,9 @@ impl Disk for SimDisk {
         let inode = match (state.inode(path), mode) {
             (Ok(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Ok(inode), _) => inode,
-            (Err(error), OpenMode::Create | OpenMode::CreateNew) if error.kind() == io::ErrorKind::NotFound => {
+            (Err(error), OpenMode::Create | OpenMode::CreateNew)
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
                 state.folder(&folder)?;
                 state.count_whole()?;
                 let inode = state.next_inode;
@@ -376,7 +176,11 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.check_power()?;
         let folder = state.folder(path)?;
-        Ok(folder.seen.iter().map(|(name, node)| Entry { name: name.clone(), is_dir: *node == Node::Folder }).collect())
+        Ok(folder
+            .seen
+            .iter()
+            .map(|(name, node)| Entry { name: name.clone(), is_dir: *node == Node::Folder })
+            .collect())
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
@@ -401,7 +205,8 @@ impl Disk for SimDisk {
         state.renames.push((from.to_owned(), to.to_owned()));
         if node == Node::Folder {
             // Which of both names survives a crash, what is in the folder goes with it.
-            let moved: Vec<PathBuf> = state.folders.keys().filter(|path| path.starts_with(from)).cloned().collect();
+            let moved: Vec<PathBuf> =
+                state.folders.keys().filter(|path| path.starts_with(from)).cloned().collect();
             for path in moved {
                 let folder = state.folders[&path].clone();
                 let renamed = to.join(path.strip_prefix(from).expect("just filtered"));
@@ -581,27 +386,97 @@ impl DiskFile for SimFile {
     }
 }
 
-fn write_into(target: &mut Vec<u8>, position: usize, bytes: &[u8]) {
-    if bytes.is_empty() {
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::replace_file;
+
+    fn write(disk: &SimDisk, path: &str, position: u64, bytes: &[u8]) -> Arc<dyn DiskFile> {
+        let file = disk.open(Path::new(path), OpenMode::Create).unwrap();
+        file.write_all_at(&[io::IoSlice::new(bytes)], position).unwrap();
+        file
     }
-    let end = position + bytes.len();
-    if target.len() < end {
-        target.resize(end, 0);
+
+    fn contents_of(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+        crate::disk::read_file(disk, Path::new(path), 1 << 20).unwrap()
     }
-    target[position..end].copy_from_slice(bytes);
-}
 
-fn split(path: &Path) -> (PathBuf, String) {
-    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    (folder, name)
-}
+    #[test]
+    fn what_was_synced_survives_and_the_rest_may() {
+        let (mut whole, mut torn, mut nameless) = (0, 0, 0);
+        for seed in 0..200 {
+            let disk = SimDisk::new(seed);
+            let file = write(&disk, "/a", 0, &[1; 2000]);
+            let _stored = (file.sync_data().unwrap(), disk.sync_dir(Path::new("/")).unwrap());
+            write(&disk, "/a", 2000, &[2; 2000]);
+            write(&disk, "/b", 0, &[3; 10]);
+            disk.crash(seed);
+            let found = contents_of(&disk, "/a").unwrap();
+            assert_eq!(found[..2000], [1; 2000]);
+            match found.len() {
+                4000 if found[2000..] == [2; 2000] => whole += 1,
+                _ => torn += 1,
+            }
+            nameless += usize::from(contents_of(&disk, "/b").is_none());
+        }
+        assert!(whole > 20 && torn > 20 && nameless > 20, "{whole} {torn} {nameless}");
+    }
 
-fn power_is_off() -> io::Error {
-    io::Error::other("the simulated power is off")
-}
+    #[test]
+    fn a_replaced_file_is_old_or_new() {
+        for operation in 0..12 {
+            for seed in 0..20 {
+                let disk = SimDisk::new(seed);
+                let _stored = replace_file(&disk, Path::new("/f"), b"old").unwrap();
+                disk.fail_at(disk.operations() + operation, Fault::Crash);
+                let done = replace_file(&disk, Path::new("/f"), b"newer").is_ok();
+                disk.crash(seed);
+                let found = contents_of(&disk, "/f").unwrap();
+                assert!(found == b"newer" || (!done && found == b"old"), "{found:?}");
+            }
+        }
+    }
 
-fn no_space() -> io::Error {
-    io::ErrorKind::StorageFull.into()
+    #[test]
+    fn faults_locks_and_lies() {
+        let disk = SimDisk::new(1);
+        let file = write(&disk, "/f", 0, b"0123456789");
+        disk.fail_at(disk.operations(), Fault::Full);
+        let full = file.write_all_at(&[io::IoSlice::new(b"0123456789")], 10).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.len().unwrap(), 15, "half of it is there");
+        disk.fail_at(disk.operations(), Fault::Io);
+        assert!(file.sync_data().is_err());
+        let _worthless = file.sync_data().unwrap();
+        let held = disk.lock(Path::new("/.lock")).unwrap();
+        assert!(disk.lock(Path::new("/.lock")).is_err());
+        drop(held);
+        assert!(disk.lock(Path::new("/.lock")).is_ok());
+        disk.lie(Some(Lie::Names));
+        let _lied = disk.sync_dir(Path::new("/")).unwrap();
+        disk.fail_at(disk.operations(), Fault::Crash);
+        assert!(disk.sync_dir(Path::new("/")).is_err());
+        assert!(file.len().is_err() && disk.list(Path::new("/")).is_err(), "the power is off");
+        disk.crash(2);
+        assert!(disk.list(Path::new("/")).is_ok());
+        assert!(file.len().is_err(), "a descriptor does not outlive its process");
+    }
+
+    #[test]
+    fn folders_move_with_what_is_in_them() {
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed);
+            disk.create_dir_all(Path::new("/d/a")).unwrap();
+            let file = write(&disk, "/d/a/f", 0, b"x");
+            let _stored = file.sync_data().unwrap();
+            for folder in ["/d/a", "/d", "/"] {
+                let _stored = disk.sync_dir(Path::new(folder)).unwrap();
+            }
+            disk.rename(Path::new("/d/a"), Path::new("/d/b")).unwrap();
+            assert_eq!(contents_of(&disk, "/d/b/f").as_deref(), Some(&b"x"[..]));
+            disk.crash(seed);
+            let (old, new) = (contents_of(&disk, "/d/a/f"), contents_of(&disk, "/d/b/f"));
+            assert!(old.is_some() != new.is_some(), "a rename is whole: {old:?} {new:?}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod workload;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +36,14 @@ pub fn producer_batch(tag: u64, records: usize, timestamp: i64, id: i64, epoch: 
     fill(builder.producer(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence)), tag, records, timestamp)
 }
 
-pub fn transactional_batch(tag: u64, records: usize, timestamp: i64, id: i64, epoch: i16, sequence: i32) -> Batch {
+pub fn transactional_batch(
+    tag: u64,
+    records: usize,
+    timestamp: i64,
+    id: i64,
+    epoch: i16,
+    sequence: i32,
+) -> Batch {
     let builder = BatchBuilder::new(Compression::None).transactional(true);
     fill(builder.producer(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence)), tag, records, timestamp)
 }

@@ -10,7 +10,10 @@ use super::turn::Turn;
 use crate::image::{LeaderRecovery, PartitionState, raw_ids};
 
 impl Turn<'_> {
-    pub(super) fn alter_partition(&mut self, request: &AlterPartitionRequest) -> Result<AlterPartitionResponse> {
+    pub(super) fn alter_partition(
+        &mut self,
+        request: &AlterPartitionRequest,
+    ) -> Result<AlterPartitionResponse> {
         if request.topics.is_empty() {
             return Ok(AlterPartitionResponse::default());
         }
@@ -45,7 +48,8 @@ impl Turn<'_> {
         let topic = self.image().topics.by_id(topic_id);
         let topic = topic.ok_or_else(|| ApiError::bare(ErrorCode::UnknownTopicId))?;
         let isr = new_isr(self.version, data);
-        let recovery = self.check_alteration(leader, topic.partitions.get(index), data, &isr).map_err(ApiError::bare)?;
+        let recovery =
+            self.check_alteration(leader, topic.partitions.get(index), data, &isr).map_err(ApiError::bare)?;
         let unclean = self.unclean_election_enabled(&topic.name);
         self.change_partition(topic_id, index, |change| {
             if unclean {
@@ -80,7 +84,9 @@ impl Turn<'_> {
     ) -> std::result::Result<LeaderRecovery, ErrorCode> {
         let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         // A leader that knows more than the controller talks to a controller whose time is over.
-        if data.leader_epoch > partition.leader_epoch.get() || data.partition_epoch > partition.partition_epoch {
+        if data.leader_epoch > partition.leader_epoch.get()
+            || data.partition_epoch > partition.partition_epoch
+        {
             return Err(ErrorCode::NotController);
         }
         if data.leader_epoch < partition.leader_epoch.get() {
@@ -93,7 +99,8 @@ impl Turn<'_> {
             return Err(ErrorCode::InvalidUpdateVersion);
         }
         let ids: Vec<NodeId> = isr.iter().map(|state| NodeId(state.broker_id)).collect();
-        let recovery = LeaderRecovery::from_code(data.leader_recovery_state).ok_or(ErrorCode::InvalidRequest)?;
+        let recovery =
+            LeaderRecovery::from_code(data.leader_recovery_state).ok_or(ErrorCode::InvalidRequest)?;
         let recovering = recovery == LeaderRecovery::Recovering;
         if !is_valid_isr(&ids, &partition.replicas)
             || !ids.contains(&partition.leader)

@@ -40,12 +40,16 @@ impl Turn<'_> {
             return self.take_out(id);
         }
         let movement = Movement { unclean: Some(id), ..Movement::default() };
-        self.move_leaders(movement, |_, _, partition| partition.isr.contains(&id) || partition.elr.contains(&id))
+        self.move_leaders(movement, |_, _, partition| {
+            partition.isr.contains(&id) || partition.elr.contains(&id)
+        })
     }
 
     pub(super) fn unregister(&mut self, id: NodeId, epoch: BrokerEpoch) -> Result<()> {
         let movement = Movement { leaving: Some(id), ..Movement::default() };
-        self.move_leaders(movement, |_, _, partition| partition.isr.contains(&id) || partition.elr.contains(&id))?;
+        self.move_leaders(movement, |_, _, partition| {
+            partition.isr.contains(&id) || partition.elr.contains(&id)
+        })?;
         let record =
             UnregisterBrokerRecord { broker_id: id.get(), broker_epoch: epoch.get(), ..Default::default() };
         self.batch.push(record, 0)
@@ -62,7 +66,8 @@ impl Turn<'_> {
         self.move_leaders(movement, |_, _, partition| {
             partition.directory_of(broker.id).is_some_and(|dir| lost.contains(&dir))
         })?;
-        let record = BrokerRegistrationChangeRecord { log_dirs: online, ..change_of(broker.id, broker.epoch) };
+        let record =
+            BrokerRegistrationChangeRecord { log_dirs: online, ..change_of(broker.id, broker.epoch) };
         self.batch.push(record, 2)
     }
 

@@ -48,10 +48,16 @@ impl Turn<'_> {
     }
 
     /// Checks what the resource would have after `changes`, and after the keys `dropped` are gone because nobody named them.
-    pub(super) fn validate_configs(&self, target: &ConfigTarget<'_>, changes: &[Change], dropped: &[Text]) -> Result<()> {
+    pub(super) fn validate_configs(
+        &self,
+        target: &ConfigTarget<'_>,
+        changes: &[Change],
+        dropped: &[Text],
+    ) -> Result<()> {
         let existing = self.image().configs.get(target.kind, target.name);
         // What newer or older software left behind is not this request's fault.
-        let mut all: ConfigMap = existing.iter().filter(|(key, _)| is_known(target.kind, key)).map(clone_pair).collect();
+        let mut all: ConfigMap =
+            existing.iter().filter(|(key, _)| is_known(target.kind, key)).map(clone_pair).collect();
         for change in changes {
             self.check_transition(target, change, existing)?;
             match &change.value {
@@ -78,7 +84,12 @@ impl Turn<'_> {
     }
 
     /// What may not change whatever the value.
-    fn check_transition(&self, target: &ConfigTarget<'_>, change: &Change, existing: &ConfigMap) -> Result<()> {
+    fn check_transition(
+        &self,
+        target: &ConfigTarget<'_>,
+        change: &Change,
+        existing: &ConfigMap,
+    ) -> Result<()> {
         if target.kind != ResourceType::BROKER {
             return Ok(());
         }
@@ -102,7 +113,12 @@ impl Turn<'_> {
         }
     }
 
-    fn check_values(&self, target: &ConfigTarget<'_>, all: &Overrides<'_>, existing: &ConfigMap) -> Result<()> {
+    fn check_values(
+        &self,
+        target: &ConfigTarget<'_>,
+        all: &Overrides<'_>,
+        existing: &ConfigMap,
+    ) -> Result<()> {
         let config = &self.settings.config;
         let checked = match target.kind {
             ResourceType::TOPIC => {
@@ -152,7 +168,8 @@ impl Turn<'_> {
     /// The records of changes that were checked. A changed `min.insync.replicas` ends all eligibility that the old one gave.
     pub(super) fn push_configs(&mut self, target: &ConfigTarget<'_>, changes: Vec<Change>) -> Result<()> {
         let name = Text::from(target.name);
-        let clears = self.image().features.elr_enabled() && changes.iter().any(|change| &*change.key == MIN_ISR);
+        let clears =
+            self.image().features.elr_enabled() && changes.iter().any(|change| &*change.key == MIN_ISR);
         for change in changes {
             let record = ConfigRecord {
                 resource_type: target.kind.code(),
@@ -198,7 +215,8 @@ fn clone_pair((key, value): (&Text, &Text)) -> (Text, Text) {
 }
 
 fn is_subset(change: &Change, existing: &ConfigMap) -> bool {
-    let parts = |text: &str| -> Vec<String> { text.trim().split(',').map(|part| part.trim().to_owned()).collect() };
+    let parts =
+        |text: &str| -> Vec<String> { text.trim().split(',').map(|part| part.trim().to_owned()).collect() };
     let Some(value) = change.value.as_ref().filter(|value| !value.trim().is_empty()) else {
         return true;
     };

@@ -93,7 +93,10 @@ impl Turn<'_> {
             }
         });
         let responses = responses.collect();
-        Ok(incremental_alter_configs_response::IncrementalAlterConfigsResponse { responses, ..Default::default() })
+        Ok(incremental_alter_configs_response::IncrementalAlterConfigsResponse {
+            responses,
+            ..Default::default()
+        })
     }
 
     pub(super) fn alter_configs(
@@ -106,7 +109,11 @@ impl Turn<'_> {
             entries: resource
                 .configs
                 .iter()
-                .map(|config| Entry { key: &config.name, operation: Ok(Operation::Set), value: config.value.as_ref() })
+                .map(|config| Entry {
+                    key: &config.name,
+                    operation: Ok(Operation::Set),
+                    value: config.value.as_ref(),
+                })
                 .collect(),
             replaces_all: true,
         });
@@ -121,12 +128,19 @@ impl Turn<'_> {
                 ..Default::default()
             }
         });
-        Ok(alter_configs_response::AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+        Ok(alter_configs_response::AlterConfigsResponse {
+            responses: responses.collect(),
+            ..Default::default()
+        })
     }
 
     /// Alters each resource by itself: one that fails leaves the others alone. Answers in the order of the request, or once
     /// for a resource that a controller was asked about twice.
-    fn alter_all(&mut self, asked: Vec<Asked<'_>>, validate_only: bool) -> Result<Vec<(ResourceType, Text, Result<()>)>> {
+    fn alter_all(
+        &mut self,
+        asked: Vec<Asked<'_>>,
+        validate_only: bool,
+    ) -> Result<Vec<(ResourceType, Text, Result<()>)>> {
         let mut counts: BTreeMap<(ResourceType, &str), usize> = BTreeMap::new();
         for resource in &asked {
             *counts.entry((resource.kind, resource.name)).or_default() += 1;
@@ -186,7 +200,11 @@ impl Turn<'_> {
             .map(|(key, value)| Change { key, value })
             .collect();
         let dropped: Vec<Text> = match asked.replaces_all {
-            true => current.keys().filter(|key| asked.entries.iter().all(|entry| entry.key != *key)).cloned().collect(),
+            true => current
+                .keys()
+                .filter(|key| asked.entries.iter().all(|entry| entry.key != *key))
+                .cloned()
+                .collect(),
             false => Vec::new(),
         };
         self.validate_configs(&target, &changes, &dropped)?;
@@ -200,10 +218,14 @@ impl Turn<'_> {
         if !asked.entries.iter().all(|entry| keys.insert(entry.key)) {
             return Err(ApiError::invalid_request("Error due to duplicate config keys"));
         }
-        let without_value = |entry: &&Entry<'_>| entry.value.is_none() && entry.operation != Ok(Operation::Delete);
+        let without_value =
+            |entry: &&Entry<'_>| entry.value.is_none() && entry.operation != Ok(Operation::Delete);
         let nulls: Vec<&str> = asked.entries.iter().filter(without_value).map(|entry| &**entry.key).collect();
         if !nulls.is_empty() {
-            return Err(ApiError::invalid_request(format!("Null value not supported for : {}", nulls.join(", "))));
+            return Err(ApiError::invalid_request(format!(
+                "Null value not supported for : {}",
+                nulls.join(", ")
+            )));
         }
         match asked.kind {
             ResourceType::TOPIC | ResourceType::CLIENT_METRICS | ResourceType::GROUP => Ok(()),
@@ -219,7 +241,8 @@ impl Turn<'_> {
                 ApiError::invalid_request(format!("Node id must be an integer, but it is: {}", asked.name))
             })?;
             if id != broker {
-                let sentence = format!("Unexpected broker id, expected {broker}, but received {}", asked.name);
+                let sentence =
+                    format!("Unexpected broker id, expected {broker}, but received {}", asked.name);
                 return Err(ApiError::invalid_request(sentence));
             }
         }
@@ -250,7 +273,9 @@ fn check_broker_list(key: &str, operation: Operation) -> Result<()> {
     }
     if list_default(ResourceType::BROKER, key).is_none() {
         let verb = operation.name().to_lowercase();
-        return Err(ApiError::invalid_config(format!("Config value {verb} is not allowed for config key: {key}")));
+        return Err(ApiError::invalid_config(format!(
+            "Config value {verb} is not allowed for config key: {key}"
+        )));
     }
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use dohle_types::{ErrorCode, PartitionIndex};
 use dohle_wire::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
-use dohle_wire::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
+use dohle_wire::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
 
 use super::MAX_RECORDS_PER_REQUEST;
 use super::create_topics::{ALL_FENCED, all_assigned_fenced};
@@ -14,7 +16,10 @@ use super::turn::Turn;
 use crate::image::PartitionState;
 
 impl Turn<'_> {
-    pub(super) fn create_partitions(&mut self, request: &CreatePartitionsRequest) -> Result<CreatePartitionsResponse> {
+    pub(super) fn create_partitions(
+        &mut self,
+        request: &CreatePartitionsRequest,
+    ) -> Result<CreatePartitionsResponse> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for topic in &request.topics {
             *counts.entry(&topic.name).or_default() += 1;
@@ -55,7 +60,9 @@ impl Turn<'_> {
         }
         let additional = usize::try_from(request.count - existing).expect("an increase");
         let replicas = topic.partitions.iter().next().map_or(0, |(_, partition)| partition.replicas.len());
-        for (index, partition) in (existing..).map(PartitionIndex).zip(self.additional(request, additional, replicas)?) {
+        for (index, partition) in
+            (existing..).map(PartitionIndex).zip(self.additional(request, additional, replicas)?)
+        {
             let version = self.metadata_version();
             self.batch.push(partition.to_record(id, index, version), version.partition_record_version())?;
         }

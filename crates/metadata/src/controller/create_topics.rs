@@ -27,8 +27,11 @@ impl Turn<'_> {
         for topic in &request.topics {
             *counts.entry(&topic.name).or_default() += 1;
         }
-        let wanted: Vec<&CreatableTopic> =
-            request.topics.iter().filter(|topic| counts[&*topic.name] == 1 && &*topic.name != METADATA_TOPIC).collect();
+        let wanted: Vec<&CreatableTopic> = request
+            .topics
+            .iter()
+            .filter(|topic| counts[&*topic.name] == 1 && &*topic.name != METADATA_TOPIC)
+            .collect();
         self.check_total_partitions(&wanted)?;
 
         let start = self.batch.mark();
@@ -77,8 +80,10 @@ impl Turn<'_> {
         self.check_new_name(&topic.name)?;
         let configs = creation_configs(topic)?;
         let target = ConfigTarget { kind: ResourceType::TOPIC, name: &topic.name, is_new: true };
-        let changes: Vec<Change> =
-            configs.iter().map(|(key, value)| Change { key: key.clone(), value: Some(value.clone()) }).collect();
+        let changes: Vec<Change> = configs
+            .iter()
+            .map(|(key, value)| Change { key: key.clone(), value: Some(value.clone()) })
+            .collect();
         self.validate_configs(&target, &changes, &[])?;
         let partitions = self.new_partitions(topic)?;
 
@@ -120,7 +125,8 @@ impl Turn<'_> {
             let sentence = "Number of partitions was set to an invalid non-positive value.";
             return Err(ApiError::invalid_partitions(sentence));
         }
-        let count = if topic.num_partitions == -1 { self.settings.default_partitions } else { topic.num_partitions };
+        let count =
+            if topic.num_partitions == -1 { self.settings.default_partitions } else { topic.num_partitions };
         let replicas = match topic.replication_factor {
             -1 => self.settings.default_replication_factor,
             given => given,
@@ -131,7 +137,8 @@ impl Turn<'_> {
         };
         let count = usize::try_from(count).expect("checked to be positive");
         let brokers = placement::usable_brokers(self.image());
-        let placed = placement::place(brokers, count, replicas, &mut self.chance).map_err(|reason| refused(&reason))?;
+        let placed = placement::place(brokers, count, replicas, &mut self.chance)
+            .map_err(|reason| refused(&reason))?;
         let mut partitions = BTreeMap::new();
         for (index, replicas) in (0..).map(PartitionIndex).zip(placed) {
             let partition = self.new_partition(&replicas).ok_or_else(|| refused(ALL_FENCED))?;
@@ -141,8 +148,12 @@ impl Turn<'_> {
     }
 
     /// The partitions of a topic whose replicas the user has chosen.
-    fn assigned_partitions(&self, topic: &CreatableTopic) -> Result<BTreeMap<PartitionIndex, PartitionState>> {
-        let both = |what| format!("A manual partition assignment was specified, but {what} was not set to -1.");
+    fn assigned_partitions(
+        &self,
+        topic: &CreatableTopic,
+    ) -> Result<BTreeMap<PartitionIndex, PartitionState>> {
+        let both =
+            |what| format!("A manual partition assignment was specified, but {what} was not set to -1.");
         if topic.replication_factor != -1 {
             return Err(ApiError::invalid_request(both("replication factor")));
         }
@@ -172,7 +183,9 @@ impl Turn<'_> {
 
     /// Checks replicas that a user has chosen.
     pub(super) fn check_manual_assignment(&self, replicas: &[NodeId], expected: Option<usize>) -> Result<()> {
-        let wrong = |what: String| Err(ApiError::invalid_assignment(format!("The manual partition assignment {what}")));
+        let wrong = |what: String| {
+            Err(ApiError::invalid_assignment(format!("The manual partition assignment {what}")))
+        };
         if replicas.is_empty() {
             return wrong("includes an empty replica list.".to_owned());
         }
@@ -185,7 +198,9 @@ impl Turn<'_> {
                 Some(broker) if !broker.has_uncordoned_dirs() => {
                     return wrong(format!("includes broker {id}, but all its log directories are cordoned."));
                 }
-                Some(_) if !seen.insert(id) => return wrong(format!("includes the broker {id} more than once.")),
+                Some(_) if !seen.insert(id) => {
+                    return wrong(format!("includes the broker {id} more than once."));
+                }
                 Some(_) => {}
             }
         }
@@ -201,7 +216,8 @@ impl Turn<'_> {
 
     /// A partition that nobody has written to; `None` when none of its replicas is active.
     pub(super) fn new_partition(&self, replicas: &[NodeId]) -> Option<PartitionState> {
-        let isr: Vec<NodeId> = replicas.iter().copied().filter(|&id| self.image().brokers.is_active(id)).collect();
+        let isr: Vec<NodeId> =
+            replicas.iter().copied().filter(|&id| self.image().brokers.is_active(id)).collect();
         let leader = *isr.first()?;
         Some(PartitionState {
             replicas: replicas.into(),
@@ -283,6 +299,9 @@ fn creation_configs(topic: &CreatableTopic) -> Result<ConfigMap> {
         let sentence = format!("Null value not supported for topic configs: {}", nulls.join(","));
         return Err(ApiError::invalid_config(sentence));
     }
-    let set = topic.configs.iter().filter_map(|config| Some((config.name.detached(), config.value.as_ref()?.detached())));
+    let set = topic
+        .configs
+        .iter()
+        .filter_map(|config| Some((config.name.detached(), config.value.as_ref()?.detached())));
     Ok(set.collect())
 }

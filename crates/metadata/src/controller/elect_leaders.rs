@@ -2,7 +2,9 @@
 
 use dohle_types::{ErrorCode, PartitionIndex};
 use dohle_wire::messages::elect_leaders_request::ElectLeadersRequest;
-use dohle_wire::messages::elect_leaders_response::{ElectLeadersResponse, PartitionResult, ReplicaElectionResult};
+use dohle_wire::messages::elect_leaders_response::{
+    ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
+};
 
 use super::error::{ApiError, Result, parts};
 use super::partition_change::Election;
@@ -42,7 +44,8 @@ impl Turn<'_> {
     }
 
     fn elect_everywhere(&mut self, election: Election) -> Result<Vec<ReplicaElectionResult>> {
-        let topics: Vec<_> = self.image().topics.iter().map(|topic| (topic.name.clone(), topic.partitions.clone())).collect();
+        let topics: Vec<_> =
+            self.image().topics.iter().map(|topic| (topic.name.clone(), topic.partitions.clone())).collect();
         let mut results = Vec::with_capacity(topics.len());
         for (topic, partitions) in topics {
             let mut partition_result = Vec::new();
@@ -57,11 +60,17 @@ impl Turn<'_> {
         Ok(results)
     }
 
-    pub(super) fn elect_leader(&mut self, name: &str, index: PartitionIndex, election: Election) -> Result<()> {
+    pub(super) fn elect_leader(
+        &mut self,
+        name: &str,
+        index: PartitionIndex,
+        election: Election,
+    ) -> Result<()> {
         let topic = self.image().topics.by_name(name);
         let topic = topic.ok_or_else(|| ApiError::unknown_topic(format!("No such topic as {name}")))?;
         let partition = topic.partitions.get(index);
-        let partition = partition.ok_or_else(|| ApiError::unknown_topic(format!("No such partition as {name}-{index}")))?;
+        let partition = partition
+            .ok_or_else(|| ApiError::unknown_topic(format!("No such partition as {name}-{index}")))?;
         let needless = match election {
             Election::Preferred => partition.leader == partition.preferred_leader(),
             Election::Online | Election::Unclean => partition.has_leader(),

@@ -26,7 +26,10 @@ enum State {
 }
 
 impl Turn<'_> {
-    pub(super) fn broker_heartbeat(&mut self, request: &BrokerHeartbeatRequest) -> Result<BrokerHeartbeatResponse> {
+    pub(super) fn broker_heartbeat(
+        &mut self,
+        request: &BrokerHeartbeatRequest,
+    ) -> Result<BrokerHeartbeatResponse> {
         let (id, epoch) = (NodeId(request.broker_id), BrokerEpoch(request.broker_epoch));
         let Some(&registered_at) = self.registrations.get(&id) else {
             let sentence = format!("Receive a heartbeat from broker {id} before registration");
@@ -45,9 +48,13 @@ impl Turn<'_> {
             State::Unfenced => self.unfence(id, epoch)?,
             State::ShuttingDown => self.shut_down(id, epoch)?,
         }
-        self.sessions.set_metadata_offset(id, epoch, Offset(request.current_metadata_offset));
-        if matches!(next, State::Fenced | State::MayStop) {
-            self.sessions.forget_shutdown(id);
+        match next {
+            // Its session ends with its permission: whoever starts next under that id need not wait.
+            State::MayStop => self.sessions.end(id),
+            State::Fenced => self.sessions.forget_shutdown(id),
+            State::Unfenced | State::ShuttingDown => {
+                self.sessions.set_metadata_offset(id, epoch, Offset(request.current_metadata_offset));
+            }
         }
         self.heed_directories(id, request)?;
         if next == State::ShuttingDown {
@@ -82,12 +89,16 @@ impl Turn<'_> {
     ) -> State {
         match current {
             State::Fenced if request.want_shut_down => State::MayStop,
+            // Who was told to stop comes back as another incarnation, or not at all.
+            State::Fenced if broker.in_controlled_shutdown => State::Fenced,
             State::Fenced if !request.want_fence && caught_up => State::Unfenced,
             State::Unfenced if request.want_fence && request.want_shut_down => State::MayStop,
             State::Unfenced if request.want_fence => State::Fenced,
             State::Unfenced if request.want_shut_down && !self.leads_anything(broker.id) => State::MayStop,
             State::Unfenced if request.want_shut_down => State::ShuttingDown,
-            State::ShuttingDown if !self.leads_anything(broker.id) && self.others_know(broker) => State::MayStop,
+            State::ShuttingDown if !self.leads_anything(broker.id) && self.others_know(broker) => {
+                State::MayStop
+            }
             current => current,
         }
     }
@@ -101,7 +112,9 @@ impl Turn<'_> {
     }
 
     fn leads_anything(&self, id: NodeId) -> bool {
-        let leads = |topic: &crate::image::Topic| topic.partitions.iter().any(|(_, partition)| partition.leader == id);
+        let leads = |topic: &crate::image::Topic| {
+            topic.partitions.iter().any(|(_, partition)| partition.leader == id)
+        };
         self.image().topics.iter().any(leads)
     }
 
@@ -112,7 +125,9 @@ impl Turn<'_> {
             self.directories_offline(&broker, &request.offline_log_dirs)?;
         }
         match &request.cordoned_log_dirs {
-            Some(cordoned) if version.cordoned_log_dirs_supported() => self.directories_cordoned(&broker, cordoned),
+            Some(cordoned) if version.cordoned_log_dirs_supported() => {
+                self.directories_cordoned(&broker, cordoned)
+            }
             _ => Ok(()),
         }
     }

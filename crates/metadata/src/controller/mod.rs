@@ -126,8 +126,10 @@ impl Controller {
     /// Goes back to an image that was taken earlier, when the records after it will never be committed; or on to one that
     /// was read from a snapshot.
     pub fn reset_to(&mut self, image: Image) {
-        let registered_at = |id| self.registrations.get(&id).copied().unwrap_or(image.offset).min(image.offset);
-        self.registrations = image.brokers.iter().map(|broker| (broker.id, registered_at(broker.id))).collect();
+        let registered_at =
+            |id| self.registrations.get(&id).copied().unwrap_or(image.offset).min(image.offset);
+        self.registrations =
+            image.brokers.iter().map(|broker| (broker.id, registered_at(broker.id))).collect();
         self.image = image;
     }
 

@@ -218,9 +218,10 @@ impl<'a> PartitionChange<'a> {
         if record.isr.is_none() && may_be_written && *self.isr != *self.before.isr {
             record.isr = Some(raw_ids(&self.isr));
         }
-        let shrinks = record.isr.as_ref().is_some_and(|isr| {
-            !self.before.isr.iter().all(|replica| isr.contains(&replica.get()))
-        });
+        let shrinks = record
+            .isr
+            .as_ref()
+            .is_some_and(|isr| !self.before.isr.iter().all(|replica| isr.contains(&replica.get())));
         if shrinks && record.leader == NO_CHANGE && self.around.version.isr_shrink_raises_leader_epoch() {
             record.leader = self.before.leader.get();
         }
@@ -354,7 +355,10 @@ mod tests {
         let shrunk = change(&before, &[1, 3], 2, true, |c| c.isr = vec![NodeId(1)]);
         assert_eq!((&shrunk.isr, &shrunk.elr), (&nodes(&[1]), &nodes(&[2])));
         let gone = change(&shrunk, &[3], 2, true, |c| c.isr = vec![]);
-        assert_eq!((gone.leader, &gone.elr, &gone.last_known_elr), (NodeId::NONE, &nodes(&[1, 2]), &nodes(&[1])));
+        assert_eq!(
+            (gone.leader, &gone.elr, &gone.last_known_elr),
+            (NodeId::NONE, &nodes(&[1, 2]), &nodes(&[1]))
+        );
         let back = change(&gone, &[2, 3], 2, true, |_| {});
         assert_eq!((back.leader, &back.isr, &back.elr), (NodeId(2), &nodes(&[2]), &nodes(&[1])));
         assert_eq!((back.leader_recovery, back.last_known_elr.len()), (LeaderRecovery::Recovered, 0));

@@ -26,7 +26,7 @@ pub(super) fn usable_brokers(image: &Image) -> Vec<UsableBroker> {
     image
         .brokers
         .iter()
-        .filter(|broker| !(broker.in_controlled_shutdown && !broker.fenced) && broker.has_uncordoned_dirs())
+        .filter(|broker| (broker.fenced || !broker.in_controlled_shutdown) && broker.has_uncordoned_dirs())
         .map(|broker| UsableBroker { id: broker.id, rack: broker.rack.clone(), fenced: broker.fenced })
         .collect()
 }
@@ -42,10 +42,14 @@ pub(super) fn place(
     let unfenced = brokers.iter().filter(|broker| !broker.fenced).count();
     let wanted = usize::try_from(replicas).unwrap_or(0);
     if wanted == 0 {
-        return Err(format!("Invalid replication factor {replicas}: the replication factor must be positive."));
+        return Err(format!(
+            "Invalid replication factor {replicas}: the replication factor must be positive."
+        ));
     }
     if unfenced == 0 {
-        return Err("All brokers are currently fenced, or have all their log directories cordoned.".to_owned());
+        return Err(
+            "All brokers are currently fenced, or have all their log directories cordoned.".to_owned()
+        );
     }
     if wanted > total {
         return Err(format!(
@@ -194,7 +198,8 @@ mod tests {
 
     #[test]
     fn leaders_and_racks_are_even() {
-        let brokers: Vec<_> = (0..6).map(|id| broker(id, Some(["a", "b", "c"][id as usize / 2]), false)).collect();
+        let brokers: Vec<_> =
+            (0..6).map(|id| broker(id, Some(["a", "b", "c"][id as usize / 2]), false)).collect();
         for seed in 0..50 {
             let placed = place(brokers.clone(), 60, 3, &mut Chance::new(seed)).expect("enough brokers");
             for replicas in &placed {
@@ -220,7 +225,8 @@ mod tests {
     #[test]
     fn refusals_are_kafkas() {
         let one = || vec![broker(1, None, false)];
-        let refusal = |brokers, replicas| place(brokers, 1, replicas, &mut Chance::new(0)).expect_err("refused");
+        let refusal =
+            |brokers, replicas| place(brokers, 1, replicas, &mut Chance::new(0)).expect_err("refused");
         assert_eq!(
             refusal(one(), 2),
             "The target replication factor of 2 cannot be reached because only 1 broker(s) are registered or some \
@@ -230,6 +236,9 @@ mod tests {
             refusal(vec![broker(1, None, true)], 1),
             "All brokers are currently fenced, or have all their log directories cordoned."
         );
-        assert_eq!(refusal(one(), 0), "Invalid replication factor 0: the replication factor must be positive.");
+        assert_eq!(
+            refusal(one(), 0),
+            "Invalid replication factor 0: the replication factor must be positive."
+        );
     }
 }

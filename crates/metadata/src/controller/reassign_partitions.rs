@@ -27,7 +27,8 @@ impl Turn<'_> {
         for topic in &request.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for target in &topic.partitions {
-                let altered = self.alter_reassignment(&topic.name, target, request.allow_replication_factor_change);
+                let altered =
+                    self.alter_reassignment(&topic.name, target, request.allow_replication_factor_change);
                 let (error_code, error_message) = parts(&altered);
                 partitions.push(ReassignablePartitionResponse {
                     partition_index: target.partition_index,
@@ -36,9 +37,14 @@ impl Turn<'_> {
                     ..Default::default()
                 });
             }
-            responses.push(ReassignableTopicResponse { name: topic.name.clone(), partitions, ..Default::default() });
+            responses.push(ReassignableTopicResponse {
+                name: topic.name.clone(),
+                partitions,
+                ..Default::default()
+            });
         }
-        let allow_replication_factor_change = request.topics.is_empty() || request.allow_replication_factor_change;
+        let allow_replication_factor_change =
+            request.topics.is_empty() || request.allow_replication_factor_change;
         Ok(AlterPartitionReassignmentsResponse {
             allow_replication_factor_change,
             error_message: None,
@@ -47,10 +53,16 @@ impl Turn<'_> {
         })
     }
 
-    fn alter_reassignment(&mut self, name: &str, target: &ReassignablePartition, other_factor: bool) -> Result<()> {
+    fn alter_reassignment(
+        &mut self,
+        name: &str,
+        target: &ReassignablePartition,
+        other_factor: bool,
+    ) -> Result<()> {
         let index = PartitionIndex(target.partition_index);
         let topic = self.image().topics.by_name(name);
-        let topic = topic.ok_or_else(|| ApiError::unknown_topic(format!("Unable to find a topic named {name}.")))?;
+        let topic =
+            topic.ok_or_else(|| ApiError::unknown_topic(format!("Unable to find a topic named {name}.")))?;
         let partition = topic.partitions.get_shared(index);
         let partition = partition
             .ok_or_else(|| ApiError::unknown_topic(format!("Unable to find partition {name}:{index}.")))?
@@ -58,7 +70,9 @@ impl Turn<'_> {
         let id = topic.id;
         match &target.replicas {
             None => self.cancel_reassignment(id, name, index, &partition),
-            Some(replicas) => self.start_reassignment(id, index, &partition, &node_ids(replicas), other_factor),
+            Some(replicas) => {
+                self.start_reassignment(id, index, &partition, &node_ids(replicas), other_factor)
+            }
         }
     }
 
@@ -142,7 +156,8 @@ impl Turn<'_> {
 }
 
 fn ongoing(topic: &Topic, wanted: impl Fn(PartitionIndex) -> bool) -> OngoingTopicReassignment {
-    let partitions = topic.partitions.iter().filter(|(index, partition)| partition.is_reassigning() && wanted(*index));
+    let partitions =
+        topic.partitions.iter().filter(|(index, partition)| partition.is_reassigning() && wanted(*index));
     OngoingTopicReassignment {
         name: topic.name.clone(),
         partitions: partitions

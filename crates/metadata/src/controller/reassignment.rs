@@ -88,8 +88,11 @@ mod tests {
     #[test]
     fn between_old_and_new() {
         let moved = Reassignment::between(&nodes(&[0, 1, 2]), &nodes(&[3, 0, 4]));
-        let expected =
-            Reassignment { replicas: nodes(&[3, 0, 4, 1, 2]), removing: nodes(&[1, 2]), adding: nodes(&[3, 4]) };
+        let expected = Reassignment {
+            replicas: nodes(&[3, 0, 4, 1, 2]),
+            removing: nodes(&[1, 2]),
+            adding: nodes(&[3, 4]),
+        };
         assert_eq!(moved, expected);
     }
 

@@ -43,17 +43,29 @@ pub(super) fn refusal(request: &AnyRequest, version: i16, error: &ApiError) -> A
     match request {
         R::AllocateProducerIds(_) => AllocateProducerIdsResponse { error_code, ..Default::default() }.into(),
         R::AlterPartition(_) => AlterPartitionResponse { error_code, ..Default::default() }.into(),
-        R::AssignReplicasToDirs(_) => AssignReplicasToDirsResponse { error_code, ..Default::default() }.into(),
+        R::AssignReplicasToDirs(_) => {
+            AssignReplicasToDirsResponse { error_code, ..Default::default() }.into()
+        }
         R::BrokerHeartbeat(_) => BrokerHeartbeatResponse { error_code, ..Default::default() }.into(),
         R::BrokerRegistration(_) => BrokerRegistrationResponse { error_code, ..Default::default() }.into(),
-        R::CreateDelegationToken(_) => CreateDelegationTokenResponse { error_code, ..Default::default() }.into(),
-        R::RenewDelegationToken(_) => RenewDelegationTokenResponse { error_code, ..Default::default() }.into(),
-        R::ExpireDelegationToken(_) => ExpireDelegationTokenResponse { error_code, ..Default::default() }.into(),
+        R::CreateDelegationToken(_) => {
+            CreateDelegationTokenResponse { error_code, ..Default::default() }.into()
+        }
+        R::RenewDelegationToken(_) => {
+            RenewDelegationTokenResponse { error_code, ..Default::default() }.into()
+        }
+        R::ExpireDelegationToken(_) => {
+            ExpireDelegationTokenResponse { error_code, ..Default::default() }.into()
+        }
         R::ControllerRegistration(_) => {
             ControllerRegistrationResponse { error_code, error_message, ..Default::default() }.into()
         }
-        R::UnregisterBroker(_) => UnregisterBrokerResponse { error_code, error_message, ..Default::default() }.into(),
-        R::UpdateFeatures(_) => UpdateFeaturesResponse { error_code, error_message, ..Default::default() }.into(),
+        R::UnregisterBroker(_) => {
+            UnregisterBrokerResponse { error_code, error_message, ..Default::default() }.into()
+        }
+        R::UpdateFeatures(_) => {
+            UpdateFeaturesResponse { error_code, error_message, ..Default::default() }.into()
+        }
         R::ListPartitionReassignments(_) => {
             ListPartitionReassignmentsResponse { error_code, error_message, ..Default::default() }.into()
         }
@@ -61,7 +73,9 @@ pub(super) fn refusal(request: &AnyRequest, version: i16, error: &ApiError) -> A
         R::DeleteTopics(request) => delete_topics(request, version, error_code).into(),
         R::CreatePartitions(request) => create_partitions(request, error_code, &error_message).into(),
         R::AlterConfigs(request) => alter_configs(request, error_code, &error_message).into(),
-        R::IncrementalAlterConfigs(request) => incremental_alter_configs(request, error_code, &error_message).into(),
+        R::IncrementalAlterConfigs(request) => {
+            incremental_alter_configs(request, error_code, &error_message).into()
+        }
         R::ElectLeaders(request) => elect_leaders(request, error_code, &error_message).into(),
         R::AlterPartitionReassignments(request) => reassignments(request, error_code, &error_message).into(),
         R::AlterClientQuotas(request) => quotas(request, error_code, &error_message).into(),
@@ -72,7 +86,11 @@ pub(super) fn refusal(request: &AnyRequest, version: i16, error: &ApiError) -> A
     }
 }
 
-fn create_topics(request: &CreateTopicsRequest, error_code: i16, message: &Option<Text>) -> CreateTopicsResponse {
+fn create_topics(
+    request: &CreateTopicsRequest,
+    error_code: i16,
+    message: &Option<Text>,
+) -> CreateTopicsResponse {
     let topics = request.topics.iter().map(|topic| create_topics_response::CreatableTopicResult {
         name: topic.name.clone(),
         error_code,
@@ -87,7 +105,9 @@ fn delete_topics(request: &DeleteTopicsRequest, version: i16, error_code: i16) -
     use delete_topics_response::DeletableTopicResult;
     let responses = if version < 6 {
         let names = request.topic_names.iter();
-        names.map(|name| DeletableTopicResult { name: Some(name.clone()), error_code, ..Default::default() }).collect()
+        names
+            .map(|name| DeletableTopicResult { name: Some(name.clone()), error_code, ..Default::default() })
+            .collect()
     } else {
         let topics = request.topics.iter().map(|topic| DeletableTopicResult {
             name: topic.name.clone(),
@@ -105,23 +125,29 @@ fn create_partitions(
     error_code: i16,
     message: &Option<Text>,
 ) -> CreatePartitionsResponse {
-    let results = request.topics.iter().map(|topic| create_partitions_response::CreatePartitionsTopicResult {
-        name: topic.name.clone(),
-        error_code,
-        error_message: message.clone(),
-        ..Default::default()
-    });
+    let results =
+        request.topics.iter().map(|topic| create_partitions_response::CreatePartitionsTopicResult {
+            name: topic.name.clone(),
+            error_code,
+            error_message: message.clone(),
+            ..Default::default()
+        });
     CreatePartitionsResponse { results: results.collect(), ..Default::default() }
 }
 
-fn alter_configs(request: &AlterConfigsRequest, error_code: i16, message: &Option<Text>) -> AlterConfigsResponse {
-    let responses = request.resources.iter().map(|resource| alter_configs_response::AlterConfigsResourceResponse {
-        error_code,
-        error_message: message.clone(),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-        ..Default::default()
-    });
+fn alter_configs(
+    request: &AlterConfigsRequest,
+    error_code: i16,
+    message: &Option<Text>,
+) -> AlterConfigsResponse {
+    let responses =
+        request.resources.iter().map(|resource| alter_configs_response::AlterConfigsResourceResponse {
+            error_code,
+            error_message: message.clone(),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        });
     AlterConfigsResponse { responses: responses.collect(), ..Default::default() }
 }
 
@@ -141,7 +167,11 @@ fn incremental_alter_configs(
     IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() }
 }
 
-fn elect_leaders(request: &ElectLeadersRequest, error_code: i16, message: &Option<Text>) -> ElectLeadersResponse {
+fn elect_leaders(
+    request: &ElectLeadersRequest,
+    error_code: i16,
+    message: &Option<Text>,
+) -> ElectLeadersResponse {
     use elect_leaders_response::{PartitionResult, ReplicaElectionResult};
     let of_topic = |topic: &elect_leaders_request::TopicPartitions| ReplicaElectionResult {
         topic: topic.topic.clone(),
@@ -189,7 +219,11 @@ fn reassignments(
     }
 }
 
-fn quotas(request: &AlterClientQuotasRequest, error_code: i16, message: &Option<Text>) -> AlterClientQuotasResponse {
+fn quotas(
+    request: &AlterClientQuotasRequest,
+    error_code: i16,
+    message: &Option<Text>,
+) -> AlterClientQuotasResponse {
     use alter_client_quotas_response::{EntityData, EntryData};
     let entries = request.entries.iter().map(|entry| EntryData {
         error_code,

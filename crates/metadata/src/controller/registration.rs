@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dohle_types::{BrokerEpoch, ErrorCode, NodeId};
+use dohle_types::{ErrorCode, NodeId};
 use dohle_wire::Text;
 use dohle_wire::messages::broker_registration_request::{BrokerRegistrationRequest, Feature};
 use dohle_wire::messages::register_broker_record::{BrokerEndpoint, BrokerFeature, RegisterBrokerRecord};
@@ -10,8 +10,8 @@ use dohle_wire::messages::register_controller_record::{
     ControllerEndpoint, ControllerFeature, RegisterControllerRecord,
 };
 use dohle_wire::messages::{
-    BrokerRegistrationResponse, ControllerRegistrationRequest, ControllerRegistrationResponse, UnregisterBrokerRequest,
-    UnregisterBrokerResponse,
+    BrokerRegistrationResponse, ControllerRegistrationRequest, ControllerRegistrationResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse,
 };
 
 use super::error::{ApiError, Result};
@@ -23,7 +23,10 @@ use crate::image::VersionRange;
 const TELLS_PREVIOUS_EPOCH: i16 = 3;
 
 impl Turn<'_> {
-    pub(super) fn register_broker(&mut self, request: &BrokerRegistrationRequest) -> Result<BrokerRegistrationResponse> {
+    pub(super) fn register_broker(
+        &mut self,
+        request: &BrokerRegistrationRequest,
+    ) -> Result<BrokerRegistrationResponse> {
         self.check_registration(request)?;
         let id = NodeId(request.broker_id);
         let existing = self.image().brokers.get(id).cloned();
@@ -56,7 +59,8 @@ impl Turn<'_> {
             }
             existing => {
                 let stopped_at = existing.map(|existing| existing.epoch.get());
-                let clean = self.version >= TELLS_PREVIOUS_EPOCH && stopped_at == Some(request.previous_broker_epoch);
+                let clean =
+                    self.version >= TELLS_PREVIOUS_EPOCH && stopped_at == Some(request.previous_broker_epoch);
                 self.end_incarnation(id, clean)?;
                 record.broker_epoch = self.next_offset.get();
                 self.sessions.end(id);
@@ -71,12 +75,16 @@ impl Turn<'_> {
         if *request.cluster_id != *self.settings.cluster_id {
             return Err(ApiError::new(
                 ErrorCode::InconsistentClusterId,
-                format!("Expected cluster ID {}, but got cluster ID {}", self.settings.cluster_id, request.cluster_id),
+                format!(
+                    "Expected cluster ID {}, but got cluster ID {}",
+                    self.settings.cluster_id, request.cluster_id
+                ),
             ));
         }
         let id = NodeId(request.broker_id);
         if let Some(existing) = self.image().brokers.get(id) {
-            let alive = self.sessions.is_alive(id, existing.epoch, self.now, self.settings.session_timeout_ms);
+            let alive =
+                self.sessions.is_alive(id, existing.epoch, self.now, self.settings.session_timeout_ms);
             if alive && existing.incarnation != request.incarnation_id {
                 let sentence = "Another broker is registered with that broker id. If the broker was recently restarted \
                                 this should self-resolve once the heartbeat manager expires the broker's session.";
@@ -126,7 +134,8 @@ impl Turn<'_> {
         let finalized = self.image().features.finalized();
         let on = finalized.chain((self.kraft_version > 0).then_some((KRAFT_VERSION, self.kraft_version)));
         let on: Vec<(&str, i16)> = on.collect();
-        let level_of = |name: &str| on.iter().find(|(known, _)| *known == name).map_or(0, |(_, level)| *level);
+        let level_of =
+            |name: &str| on.iter().find(|(known, _)| *known == name).map_or(0, |(_, level)| *level);
         let offered = request.features.iter().map(|feature| (&*feature.name, level_of(&feature.name)));
         // What the broker offers comes first, as in Kafka: its own words are the better explanation.
         for (name, level) in offered {
@@ -177,13 +186,16 @@ impl Turn<'_> {
         Ok(ControllerRegistrationResponse::default())
     }
 
-    pub(super) fn unregister_broker(&mut self, request: &UnregisterBrokerRequest) -> Result<UnregisterBrokerResponse> {
+    pub(super) fn unregister_broker(
+        &mut self,
+        request: &UnregisterBrokerRequest,
+    ) -> Result<UnregisterBrokerResponse> {
         let id = NodeId(request.broker_id);
         let Some(epoch) = self.image().brokers.get(id).map(|broker| broker.epoch) else {
             let sentence = format!("Broker ID {id} is not currently registered");
             return Err(ApiError::new(ErrorCode::BrokerIdNotRegistered, sentence));
         };
-        self.unregister(id, BrokerEpoch(epoch.get()))?;
+        self.unregister(id, epoch)?;
         Ok(UnregisterBrokerResponse::default())
     }
 }

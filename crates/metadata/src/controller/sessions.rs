@@ -12,6 +12,8 @@ struct Session {
     epoch: BrokerEpoch,
     /// When it was last heard of; `None` when it never was.
     contact: Option<TimestampMs>,
+    /// The contact is not one: see [`Sessions::of_new_controller`].
+    is_former: bool,
     /// How far it has read the metadata log.
     metadata_offset: Offset,
     /// The end of the log when it was told to give its leaderships away.
@@ -24,19 +26,23 @@ pub(super) struct Sessions(BTreeMap<NodeId, Session>);
 
 impl Sessions {
     /// The sessions of a controller that becomes active: who is not fenced was heard of just now, as far as anyone can tell.
-    /// The exception is the broker in this very process: its former incarnation cannot be alive beside it, so that a node
-    /// that restarts registers at once instead of waiting out its own session.
+    /// The broker in this very process is the exception: its former incarnation cannot be alive beside it. It is fenced in
+    /// time like any other if nothing is heard of it, but it does not keep its successor from registering.
     pub fn of_new_controller(image: &Image, node_id: NodeId, now: TimestampMs) -> Self {
         let mut sessions = Self::default();
-        for broker in image.brokers.iter().filter(|broker| !broker.fenced && broker.id != node_id) {
-            sessions.touch(broker.id, broker.epoch, now);
+        for broker in image.brokers.iter().filter(|broker| !broker.fenced) {
+            let session = sessions.of_incarnation(broker.id, broker.epoch);
+            session.contact = Some(now);
+            session.is_former = broker.id == node_id;
         }
         sessions
     }
 
     /// The broker has been heard of.
     pub fn touch(&mut self, id: NodeId, epoch: BrokerEpoch, now: TimestampMs) {
-        self.of_incarnation(id, epoch).contact = Some(now);
+        let session = self.of_incarnation(id, epoch);
+        session.contact = Some(now);
+        session.is_former = false;
     }
 
     pub fn set_metadata_offset(&mut self, id: NodeId, epoch: BrokerEpoch, offset: Offset) {
@@ -62,7 +68,8 @@ impl Sessions {
 
     /// Whether that incarnation was heard of within the session timeout.
     pub fn is_alive(&self, id: NodeId, epoch: BrokerEpoch, now: TimestampMs, timeout_ms: i64) -> bool {
-        let contact = self.0.get(&id).filter(|session| session.epoch == epoch).and_then(|session| session.contact);
+        let session = self.0.get(&id).filter(|session| session.epoch == epoch && !session.is_former);
+        let contact = session.and_then(|session| session.contact);
         contact.is_some_and(|contact| !is_expired(contact, now, timeout_ms))
     }
 
@@ -76,7 +83,12 @@ impl Sessions {
             Some(session) if session.epoch == epoch => session.metadata_offset,
             _ => Offset::NONE,
         };
-        image.brokers.iter().filter(|broker| broker.is_active()).map(|broker| offset_of(broker.id, broker.epoch)).min()
+        image
+            .brokers
+            .iter()
+            .filter(|broker| broker.is_active())
+            .map(|broker| offset_of(broker.id, broker.epoch))
+            .min()
     }
 
     /// Some broker that was heard of, but not for longer than the timeout.
@@ -94,7 +106,13 @@ impl Sessions {
     }
 
     fn of_incarnation(&mut self, id: NodeId, epoch: BrokerEpoch) -> &mut Session {
-        let fresh = Session { epoch, contact: None, metadata_offset: Offset::NONE, shutdown_offset: None };
+        let fresh = Session {
+            epoch,
+            contact: None,
+            is_former: false,
+            metadata_offset: Offset::NONE,
+            shutdown_offset: None,
+        };
         let session = self.0.entry(id).or_insert_with(|| fresh.clone());
         if session.epoch != epoch {
             *session = fresh;

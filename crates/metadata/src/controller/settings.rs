@@ -34,7 +34,8 @@ impl ControllerSettings {
             node_id: config.node_id(),
             voters,
             default_partitions: config.int("num.partitions"),
-            default_replication_factor: i16::try_from(config.int("default.replication.factor")).unwrap_or(i16::MAX),
+            default_replication_factor: i16::try_from(config.int("default.replication.factor"))
+                .unwrap_or(i16::MAX),
             delete_topics: config.boolean("delete.topic.enable"),
             session_timeout_ms: i64::from(config.int("broker.session.timeout.ms")),
             balance_interval_ms: balance.then_some(balance_interval_ms),

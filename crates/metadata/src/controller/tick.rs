@@ -135,7 +135,8 @@ impl Turn<'_> {
     fn elect_unclean_leaders(&mut self) -> bool {
         let mut leaderless = Vec::new();
         for topic in self.image().topics.iter() {
-            let without: Vec<_> = topic.partitions.iter().filter(|(_, partition)| !partition.has_leader()).collect();
+            let without: Vec<_> =
+                topic.partitions.iter().filter(|(_, partition)| !partition.has_leader()).collect();
             if !without.is_empty() && self.unclean_election_enabled(&topic.name) {
                 leaderless.extend(without.into_iter().map(|(index, _)| (topic.name.clone(), index)));
             }

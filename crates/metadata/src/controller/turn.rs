@@ -44,7 +44,9 @@ pub(super) struct Movement {
 impl Movement {
     fn allows(self, image: &Image, node: NodeId) -> bool {
         let here = Some(node);
-        here != self.leaving && here != self.unclean && (here == self.arriving || image.brokers.is_active(node))
+        here != self.leaving
+            && here != self.unclean
+            && (here == self.arriving || image.brokers.is_active(node))
     }
 }
 
@@ -61,7 +63,9 @@ impl Turn<'_> {
     /// Refuses what a former incarnation of a broker asks.
     pub fn check_broker_epoch(&self, id: i32, epoch: i64) -> Result<()> {
         match self.image().brokers.get(NodeId(id)) {
-            None => Err(ApiError::stale_broker_epoch(format!("No broker registration found for broker id {id}"))),
+            None => {
+                Err(ApiError::stale_broker_epoch(format!("No broker registration found for broker id {id}")))
+            }
             Some(broker) if broker.epoch.get() != epoch => Err(ApiError::stale_broker_epoch(format!(
                 "Expected broker epoch {}, but got broker epoch {epoch}",
                 broker.epoch

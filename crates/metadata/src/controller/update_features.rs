@@ -29,13 +29,19 @@ struct Update<'a> {
 }
 
 impl Turn<'_> {
-    pub(super) fn update_features(&mut self, request: &UpdateFeaturesRequest) -> Result<UpdateFeaturesResponse> {
+    pub(super) fn update_features(
+        &mut self,
+        request: &UpdateFeaturesRequest,
+    ) -> Result<UpdateFeaturesResponse> {
         let updates: BTreeMap<&str, Update<'_>> = request
             .feature_updates
             .iter()
             .map(|key| {
-                let update =
-                    Update { feature: &key.feature, level: key.max_version_level, upgrade_type: key.upgrade_type };
+                let update = Update {
+                    feature: &key.feature,
+                    level: key.max_version_level,
+                    upgrade_type: key.upgrade_type,
+                };
                 (&*key.feature, update)
             })
             .collect();
@@ -50,8 +56,9 @@ impl Turn<'_> {
         }
         if let Err(error) = made {
             let reason = error.message.as_deref().unwrap_or("null");
-            let sentence =
-                format!("The update failed for all features since the following feature had an error: {reason}");
+            let sentence = format!(
+                "The update failed for all features since the following feature had an error: {reason}"
+            );
             return Ok(UpdateFeaturesResponse {
                 error_code: error.code.code(),
                 error_message: Some(sentence.into()),
@@ -88,8 +95,11 @@ impl Turn<'_> {
 
     fn make_update(&mut self, update: &Update<'_>) -> Result<()> {
         if update.feature != KRAFT_VERSION {
-            let record =
-                FeatureLevelRecord { name: update.feature.into(), feature_level: update.level, ..Default::default() };
+            let record = FeatureLevelRecord {
+                name: update.feature.into(),
+                feature_level: update.level,
+                ..Default::default()
+            };
             return self.batch.push(record, 0);
         }
         if update.level > self.kraft_version {
@@ -223,7 +233,11 @@ impl Turn<'_> {
     }
 }
 
-fn check_dependencies(feature: &str, level: i16, proposed: &BTreeMap<String, i16>) -> std::result::Result<(), String> {
+fn check_dependencies(
+    feature: &str,
+    level: i16,
+    proposed: &BTreeMap<String, i16>,
+) -> std::result::Result<(), String> {
     let Some(definition) = FeatureDef::by_name(feature) else {
         return Err(format!("Feature {feature} not found."));
     };

@@ -66,7 +66,9 @@ impl Broker {
     /// Whether any directory takes new partitions.
     pub fn has_uncordoned_dirs(&self) -> bool {
         match &self.cordoned_log_dirs {
-            Some(cordoned) if !self.log_dirs.is_empty() => self.log_dirs.iter().any(|dir| !cordoned.contains(dir)),
+            Some(cordoned) if !self.log_dirs.is_empty() => {
+                self.log_dirs.iter().any(|dir| !cordoned.contains(dir))
+            }
             _ => true,
         }
     }
@@ -138,7 +140,10 @@ impl Broker {
             fenced: self.fenced,
             in_controlled_shutdown: self.in_controlled_shutdown,
             log_dirs: if directories { self.log_dirs.clone() } else { Vec::new() },
-            cordoned_log_dirs: self.cordoned_log_dirs.clone().filter(|_| version.cordoned_log_dirs_supported()),
+            cordoned_log_dirs: self
+                .cordoned_log_dirs
+                .clone()
+                .filter(|_| version.cordoned_log_dirs_supported()),
             ..Default::default()
         }
     }

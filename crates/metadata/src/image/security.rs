@@ -80,7 +80,8 @@ impl Security {
                 self.acls.remove(&removed.id);
             }
             R::UserScramCredential(credential) => {
-                self.scram.insert((credential.mechanism, credential.name.detached()), Arc::new(credential.clone()));
+                self.scram
+                    .insert((credential.mechanism, credential.name.detached()), Arc::new(credential.clone()));
             }
             R::RemoveUserScramCredential(removed) => {
                 self.scram.remove(&(removed.mechanism, removed.name.clone()));

@@ -5,7 +5,6 @@ use dohle_wire::messages::{ConfigRecord, FeatureLevelRecord, ProducerIdsRecord, 
 
 use super::Image;
 use crate::MetadataVersion;
-use crate::features::METADATA_VERSION;
 
 impl Image {
     /// The records that make [`Image::stable`] when they are replayed into an empty image, each with the version it has to be
@@ -19,7 +18,8 @@ impl Image {
         stable.write_nodes(version, &mut records);
         stable.write_topics(version, &mut records);
         stable.write_configs(&mut records);
-        records.extend(stable.client_quotas.to_records().map(|quota| (MetadataRecord::ClientQuota(quota), 0)));
+        records
+            .extend(stable.client_quotas.to_records().map(|quota| (MetadataRecord::ClientQuota(quota), 0)));
         if let Some(next) = stable.producer_ids.next {
             let record = ProducerIdsRecord {
                 broker_id: -1,
@@ -34,7 +34,6 @@ impl Image {
     }
 
     fn write_features(&self, records: &mut Vec<(MetadataRecord, i16)>) {
-        debug_assert!(self.features.finalized().next().is_none_or(|(name, _)| name == METADATA_VERSION));
         for (name, level) in self.features.finalized() {
             let record = FeatureLevelRecord { name: name.into(), feature_level: level, ..Default::default() };
             records.push((MetadataRecord::FeatureLevel(record), 0));
@@ -80,7 +79,9 @@ impl Image {
 
     fn write_security(&self, version: MetadataVersion, records: &mut Vec<(MetadataRecord, i16)>) {
         let security = &self.security;
-        records.extend(security.acls.values().map(|acl| (MetadataRecord::AccessControlEntry((**acl).clone()), 0)));
+        records.extend(
+            security.acls.values().map(|acl| (MetadataRecord::AccessControlEntry((**acl).clone()), 0)),
+        );
         if version.scram_supported() {
             let scram = security.scram.values();
             records.extend(scram.map(|user| (MetadataRecord::UserScramCredential((**user).clone()), 0)));

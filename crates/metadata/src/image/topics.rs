@@ -94,7 +94,9 @@ impl Topics {
 
     /// Sorted by name, from the first name that is not before `name`.
     pub fn iter_from(&self, name: &str) -> impl Iterator<Item = &Topic> {
-        self.by_name.range::<_, str>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded)).map(|(_, id)| &*self.by_id[id])
+        self.by_name
+            .range::<_, str>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded))
+            .map(|(_, id)| &*self.by_id[id])
     }
 
     /// The topics that differ between two images: `(before, after)`, either side `None` for a topic that is new or gone.
@@ -176,7 +178,8 @@ impl Topics {
             vec![self.id_of(name).ok_or_else(|| format!("there is no topic {name} to clear the ELRs of"))?]
         };
         for id in ids {
-            let keeps_some = |state: &PartitionState| !state.elr.is_empty() || !state.last_known_elr.is_empty();
+            let keeps_some =
+                |state: &PartitionState| !state.elr.is_empty() || !state.last_known_elr.is_empty();
             if !self.by_id[&id].partitions.iter().any(|(_, state)| keeps_some(state)) {
                 continue;
             }

@@ -32,8 +32,13 @@ pub fn config(properties: &str) -> Arc<Config> {
 
 impl Cluster {
     /// A cluster that is bootstrapped at `version` and has no brokers yet.
-    pub fn at(version: MetadataVersion, properties: &str, change: impl FnOnce(&mut ControllerSettings)) -> Self {
-        let mut settings = ControllerSettings::new(CLUSTER_ID.to_owned(), vec![NodeId(0)], config(properties));
+    pub fn at(
+        version: MetadataVersion,
+        properties: &str,
+        change: impl FnOnce(&mut ControllerSettings),
+    ) -> Self {
+        let mut settings =
+            ControllerSettings::new(CLUSTER_ID.to_owned(), vec![NodeId(0)], config(properties));
         change(&mut settings);
         let context = RequestContext { via_broker: Some(NodeId(0)), ..RequestContext::default() };
         let controller = Controller::new(settings);

@@ -2,7 +2,6 @@
 
 #![allow(dead_code)]
 
-
 use std::fmt::Write as _;
 
 use crate::common::Cluster;
@@ -11,12 +10,15 @@ use dohle_wire::messages::*;
 use dohle_wire::{AnyResponse, Text};
 
 pub const PROPERTIES: &str = include_str!("../golden/server.properties");
-pub const SCRIPT: &str = include_str!("../golden/answers.txt");
+/// Asked by a broker's listener.
+pub const BY_BROKER: &str = include_str!("../golden/answers.txt");
+/// Asked by the controller's own listener.
+pub const DIRECT: &str = include_str!("../golden/direct.txt");
 
-/// The script with the answers of `cluster`.
-pub fn run(cluster: &mut Cluster) -> String {
+/// `script` with the answers of `cluster`.
+pub fn run(cluster: &mut Cluster, script: &str) -> String {
     let mut ours = String::new();
-    for line in SCRIPT.lines().filter(|line| !line.starts_with("= ")) {
+    for line in script.lines().filter(|line| !line.starts_with("= ")) {
         writeln!(ours, "{line}").expect("a string");
         if !line.is_empty() && !line.starts_with('#') {
             let mut answers = ask(cluster, line);
@@ -39,7 +41,10 @@ fn result(what: &str, code: i16, message: &Option<Text>) -> String {
 }
 
 fn options<'a>(words: &[&'a str]) -> Vec<(&'a str, Option<&'a str>)> {
-    words.iter().map(|word| word.split_once('=').map_or((*word, None), |(key, value)| (key, Some(value)))).collect()
+    words
+        .iter()
+        .map(|word| word.split_once('=').map_or((*word, None), |(key, value)| (key, Some(value))))
+        .collect()
 }
 
 fn ids(text: &str) -> Vec<i32> {
@@ -69,8 +74,12 @@ fn ask(cluster: &mut Cluster, line: &str) -> Vec<String> {
 fn create(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> {
     use create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
     let topics = parts.iter().map(|words| {
-        let mut topic =
-            CreatableTopic { name: word(words[0]), num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let mut topic = CreatableTopic {
+            name: word(words[0]),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        };
         for (key, value) in options(&words[1..]) {
             match (key, value) {
                 ("p", Some(value)) => topic.num_partitions = value.parse().expect("a count"),
@@ -87,7 +96,11 @@ fn create(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> 
                 }
                 (name, value) => {
                     let value = value.map(word);
-                    topic.configs.push(CreatableTopicConfig { name: word(name), value, ..Default::default() });
+                    topic.configs.push(CreatableTopicConfig {
+                        name: word(name),
+                        value,
+                        ..Default::default()
+                    });
                 }
             }
         }
@@ -127,7 +140,11 @@ fn delete(cluster: &mut Cluster, parts: &[Vec<&str>]) -> Vec<String> {
     let request = DeleteTopicsRequest { topics: topics.collect(), ..Default::default() };
     let AnyResponse::DeleteTopics(response) = cluster.ask(request, 6) else { panic!("another answer") };
     let name = |name: &Option<Text>| format!("'{}'", name.as_deref().unwrap_or("null"));
-    response.responses.iter().map(|topic| result(&name(&topic.name), topic.error_code, &topic.error_message)).collect()
+    response
+        .responses
+        .iter()
+        .map(|topic| result(&name(&topic.name), topic.error_code, &topic.error_message))
+        .collect()
 }
 
 fn partitions(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> {
@@ -137,14 +154,19 @@ fn partitions(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<Stri
         count: words[1].parse().expect("a count"),
         assignments: options(&words[2..]).first().and_then(|(_, value)| *value).map(|value| {
             let lists = value.split(';');
-            lists.map(|list| CreatePartitionsAssignment { broker_ids: ids(list), ..Default::default() }).collect()
+            lists
+                .map(|list| CreatePartitionsAssignment { broker_ids: ids(list), ..Default::default() })
+                .collect()
         }),
         ..Default::default()
     });
-    let request = CreatePartitionsRequest { topics: topics.collect(), validate_only: dry, ..Default::default() };
+    let request =
+        CreatePartitionsRequest { topics: topics.collect(), validate_only: dry, ..Default::default() };
     let AnyResponse::CreatePartitions(response) = cluster.ask(request, 3) else { panic!("another answer") };
     let answers = response.results.iter();
-    answers.map(|topic| result(&format!("'{}'", topic.name), topic.error_code, &topic.error_message)).collect()
+    answers
+        .map(|topic| result(&format!("'{}'", topic.name), topic.error_code, &topic.error_message))
+        .collect()
 }
 
 fn alter(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> {
@@ -167,12 +189,19 @@ fn alter(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> {
             .collect(),
         ..Default::default()
     });
-    let request =
-        IncrementalAlterConfigsRequest { resources: resources.collect(), validate_only: dry, ..Default::default() };
-    let AnyResponse::IncrementalAlterConfigs(response) = cluster.ask(request, 1) else { panic!("another answer") };
+    let request = IncrementalAlterConfigsRequest {
+        resources: resources.collect(),
+        validate_only: dry,
+        ..Default::default()
+    };
+    let AnyResponse::IncrementalAlterConfigs(response) = cluster.ask(request, 1) else {
+        panic!("another answer")
+    };
     let what = |kind: i8, name: &str| format!("{kind} '{name}'");
     let answers = response.responses.iter();
-    answers.map(|r| result(&what(r.resource_type, &r.resource_name), r.error_code, &r.error_message)).collect()
+    answers
+        .map(|r| result(&what(r.resource_type, &r.resource_name), r.error_code, &r.error_message))
+        .collect()
 }
 
 fn legacy(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> {
@@ -182,15 +211,22 @@ fn legacy(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String> 
         resource_name: word(words[1]),
         configs: options(&words[2..])
             .into_iter()
-            .map(|(name, value)| AlterableConfig { name: name.into(), value: value.map(word), ..Default::default() })
+            .map(|(name, value)| AlterableConfig {
+                name: name.into(),
+                value: value.map(word),
+                ..Default::default()
+            })
             .collect(),
         ..Default::default()
     });
-    let request = AlterConfigsRequest { resources: resources.collect(), validate_only: dry, ..Default::default() };
+    let request =
+        AlterConfigsRequest { resources: resources.collect(), validate_only: dry, ..Default::default() };
     let AnyResponse::AlterConfigs(response) = cluster.ask(request, 2) else { panic!("another answer") };
     let what = |kind: i8, name: &str| format!("{kind} '{name}'");
     let answers = response.responses.iter();
-    answers.map(|r| result(&what(r.resource_type, &r.resource_name), r.error_code, &r.error_message)).collect()
+    answers
+        .map(|r| result(&what(r.resource_type, &r.resource_name), r.error_code, &r.error_message))
+        .collect()
 }
 
 fn elect(cluster: &mut Cluster, parts: &[Vec<&str>], election_type: i8) -> Vec<String> {
@@ -205,7 +241,11 @@ fn elect(cluster: &mut Cluster, parts: &[Vec<&str>], election_type: i8) -> Vec<S
     let mut answers = vec![result("all", response.error_code, &None)];
     for topic in &response.replica_election_results {
         answers.extend(topic.partition_result.iter().map(|partition| {
-            result(&format!("{}-{}", topic.topic, partition.partition_id), partition.error_code, &partition.error_message)
+            result(
+                &format!("{}-{}", topic.topic, partition.partition_id),
+                partition.error_code,
+                &partition.error_message,
+            )
         }));
     }
     answers
@@ -226,7 +266,9 @@ fn reassign(cluster: &mut Cluster, parts: &[Vec<&str>]) -> Vec<String> {
     if let Some(allowed) = parts[0].get(3) {
         request.allow_replication_factor_change = allowed.parse().expect("true or false");
     }
-    let AnyResponse::AlterPartitionReassignments(response) = cluster.ask(request, 1) else { panic!("another answer") };
+    let AnyResponse::AlterPartitionReassignments(response) = cluster.ask(request, 1) else {
+        panic!("another answer")
+    };
     let mut answers = vec![result("all", response.error_code, &response.error_message)];
     for topic in &response.responses {
         answers.extend(topic.partitions.iter().map(|partition| {
@@ -245,7 +287,9 @@ fn reassignments(cluster: &mut Cluster, parts: &[Vec<&str>]) -> Vec<String> {
         ..Default::default()
     });
     let request = ListPartitionReassignmentsRequest { topics: Some(topics.collect()), ..Default::default() };
-    let AnyResponse::ListPartitionReassignments(response) = cluster.ask(request, 0) else { panic!("another answer") };
+    let AnyResponse::ListPartitionReassignments(response) = cluster.ask(request, 0) else {
+        panic!("another answer")
+    };
     let mut answers = vec![result("all", response.error_code, &response.error_message)];
     answers.extend(response.topics.iter().map(|topic| format!("{} {}", topic.name, topic.partitions.len())));
     answers
@@ -258,13 +302,18 @@ fn features(cluster: &mut Cluster, parts: &[Vec<&str>], dry: bool) -> Vec<String
         upgrade_type: words[2].parse().expect("a type"),
         ..Default::default()
     });
-    let request = UpdateFeaturesRequest { feature_updates: updates.collect(), validate_only: dry, ..Default::default() };
+    let request = UpdateFeaturesRequest {
+        feature_updates: updates.collect(),
+        validate_only: dry,
+        ..Default::default()
+    };
     let AnyResponse::UpdateFeatures(response) = cluster.ask(request, 2) else { panic!("another answer") };
     vec![result("all", response.error_code, &response.error_message)]
 }
 
 fn unregister(cluster: &mut Cluster, parts: &[Vec<&str>]) -> Vec<String> {
-    let request = UnregisterBrokerRequest { broker_id: parts[0][0].parse().expect("an id"), ..Default::default() };
+    let request =
+        UnregisterBrokerRequest { broker_id: parts[0][0].parse().expect("an id"), ..Default::default() };
     let AnyResponse::UnregisterBroker(response) = cluster.ask(request, 0) else { panic!("another answer") };
     vec![result("all", response.error_code, &response.error_message)]
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dohle_types::{LeaderEpoch, NodeId, Offset};
 
 use super::Resigned;
-use crate::event::{Ticket, TickMs};
+use crate::event::{TickMs, Ticket};
 use crate::message::FetchRequest;
 use crate::voters::{Endpoint, Replica, VoterSet};
 

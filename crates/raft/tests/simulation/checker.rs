@@ -69,7 +69,10 @@ impl Checker {
         let earlier = self.leaders.insert(epoch, node);
         assert_eq!(earlier, None, "NeverTwoLeadersInSameEpoch: node {node} in epoch {epoch}");
         let committed = self.committed_end();
-        assert!(start >= committed, "AcknowledgedIsKept: {node} leads from {start}, committed is {committed}");
+        assert!(
+            start >= committed,
+            "AcknowledgedIsKept: {node} leads from {start}, committed is {committed}"
+        );
     }
 
     /// `SingleLeader`: whoever names a leader of an epoch names the same.
@@ -102,7 +105,11 @@ impl Checker {
 
     pub fn installs(&mut self, node: NodeId, end: Offset, state: u64) {
         self.marks.snapshots_installed += 1;
-        assert_eq!(self.states.get(&end), Some(&state), "CommittedDataConsistent: snapshot {end} at node {node}");
+        assert_eq!(
+            self.states.get(&end),
+            Some(&state),
+            "CommittedDataConsistent: snapshot {end} at node {node}"
+        );
     }
 
     pub fn committed_end(&self) -> Offset {
@@ -113,6 +120,11 @@ impl Checker {
     pub fn acknowledges(&mut self, entry: &Entry) {
         self.marks.acknowledged += 1;
         let held = self.committed.get(&entry.base_offset);
-        assert_eq!(held.map(|held| held.1), Some(identity(entry)), "AcknowledgedIsKept: {}", entry.base_offset);
+        assert_eq!(
+            held.map(|held| held.1),
+            Some(identity(entry)),
+            "AcknowledgedIsKept: {}",
+            entry.base_offset
+        );
     }
 }

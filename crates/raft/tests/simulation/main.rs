@@ -4,6 +4,7 @@
 
 mod checker;
 mod disk;
+mod effects;
 mod world;
 
 use checker::Marks;
@@ -26,7 +27,10 @@ fn campaign(voters: usize, observers: usize, faults: Faults, run_ms: u64) -> Mar
 #[test]
 fn one_voter_survives_kills() {
     let marks = campaign(1, 0, Faults::HARSH, 20_000);
-    assert!(marks.kills > 0 && marks.elections > SEEDS && marks.acknowledged > 0 && marks.snapshots > 0, "{marks:?}");
+    assert!(
+        marks.kills > 0 && marks.elections > SEEDS && marks.acknowledged > 0 && marks.snapshots > 0,
+        "{marks:?}"
+    );
 }
 
 #[test]
@@ -45,7 +49,10 @@ fn three_voters_agree() {
 #[test]
 fn five_voters_agree() {
     let marks = campaign(5, 0, Faults::HARSH, 30_000);
-    assert!(marks.kills > 0 && marks.elections > SEEDS && marks.truncations > 0 && marks.acknowledged > 0, "{marks:?}");
+    assert!(
+        marks.kills > 0 && marks.elections > SEEDS && marks.truncations > 0 && marks.acknowledged > 0,
+        "{marks:?}"
+    );
 }
 
 #[test]

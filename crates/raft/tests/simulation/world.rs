@@ -6,52 +6,48 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use dohle_raft::{
-    AddVoterRequest, Body, Call, Chunk, Effect, Endpoint, Entry, Event, Fetched, KRaftVersions, Raft, Recovered,
-    RemoveVoterRequest, Replica, Request, Response, Settings, SnapshotId, TailEra, TickMs, Ticket, Voter, VoterSet,
+    AddVoterRequest, Body, Call, Endpoint, Entry, Event, KRaftVersions, Raft, Recovered, RemoveVoterRequest,
+    Replica, Request, Response, Settings, SnapshotId, TailEra, TickMs, Ticket, Voter, VoterSet,
 };
-use dohle_types::{DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset};
+use dohle_types::{DirectoryId, NodeId, Offset};
 
-use crate::checker::{Checker, apply};
+use crate::checker::Checker;
 use crate::disk::{Disk, Snapshot};
 
 /// Chances in a thousand, per message or per round of 50 ms.
 #[derive(Clone, Copy)]
 pub struct Faults {
-    loss: u64,
-    duplication: u64,
+    pub loss: u64,
+    pub duplication: u64,
     kill: u64,
     cut: u64,
     snapshot: u64,
     resign: u64,
-    slow: u64,
+    pub slow: u64,
 }
 
 impl Faults {
-    pub const NONE: Self =
-        Self { loss: 0, duplication: 0, kill: 0, cut: 0, snapshot: 0, resign: 0, slow: 0 };
+    pub const NONE: Self = Self { loss: 0, duplication: 0, kill: 0, cut: 0, snapshot: 0, resign: 0, slow: 0 };
     pub const HARSH: Self =
         Self { loss: 30, duplication: 30, kill: 12, cut: 10, snapshot: 15, resign: 3, slow: 20 };
 }
 
 const ROUND_MS: u64 = 50;
-/// How many bytes of a snapshot a fetch brings, so that it takes several.
-const CHUNK: usize = 7;
-const SNAPSHOT_BYTES: usize = 24;
 
-struct Node {
-    raft: Option<Raft>,
-    disk: Disk,
+pub struct Node {
+    pub raft: Option<Raft>,
+    pub disk: Disk,
     /// Tells a process from the one before it.
-    life: u64,
+    pub life: u64,
     /// What has been applied, and the state after it.
-    applied: Offset,
-    state: u64,
-    announced: Offset,
-    proposals: BTreeMap<Offset, Entry>,
+    pub applied: Offset,
+    pub state: u64,
+    pub announced: Offset,
+    pub proposals: BTreeMap<Offset, Entry>,
 }
 
 #[derive(Clone, Debug)]
-enum Happening {
+pub enum Happening {
     Deliver { to: usize, from: usize, life: u64, call: Call, request: Request },
     Answer { to: usize, life: u64, call: Call, response: Response },
     Unanswered { to: usize, life: u64, call: Call },
@@ -62,8 +58,8 @@ enum Happening {
     Mend { cut: (usize, usize) },
 }
 
-struct Owed {
-    origin: Option<(usize, u64, Call)>,
+pub struct Owed {
+    pub origin: Option<(usize, u64, Call)>,
 }
 
 pub struct World {
@@ -71,21 +67,21 @@ pub struct World {
     order: u64,
     pending: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: HashMap<u64, Happening>,
-    nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
     configured: VoterSet,
-    faults: Faults,
+    pub faults: Faults,
     cuts: HashSet<(usize, usize)>,
-    owed: HashMap<(usize, Ticket), Owed>,
+    pub owed: HashMap<(usize, Ticket), Owed>,
     next_ticket: u64,
     chance: u64,
     /// The control records of the snapshots, which the few bytes of a file here have no room for.
-    snapshot_voters: HashMap<SnapshotId, (i16, Option<VoterSet>)>,
+    pub snapshot_voters: HashMap<SnapshotId, (i16, Option<VoterSet>)>,
     pub change_voters: bool,
     pub checker: Checker,
     pub trace: u64,
 }
 
-fn replica(node: usize) -> Replica {
+pub fn replica(node: usize) -> Replica {
     Replica::new(NodeId(node as i32 + 1), DirectoryId::from_u128(0x1000 + node as u128))
 }
 
@@ -94,7 +90,11 @@ fn endpoint(node: usize) -> Endpoint {
 }
 
 fn voter(node: usize) -> Voter {
-    Voter { replica: replica(node), endpoints: vec![endpoint(node)], kraft_versions: KRaftVersions::SUPPORTED }
+    Voter {
+        replica: replica(node),
+        endpoints: vec![endpoint(node)],
+        kraft_versions: KRaftVersions::SUPPORTED,
+    }
 }
 
 impl World {
@@ -139,18 +139,18 @@ impl World {
         world
     }
 
-    fn random(&mut self, below: u64) -> u64 {
+    pub fn random(&mut self, below: u64) -> u64 {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;
         self.chance ^= self.chance << 17;
         self.chance % below.max(1)
     }
 
-    fn happens(&mut self, in_a_thousand: u64) -> bool {
+    pub fn happens(&mut self, in_a_thousand: u64) -> bool {
         self.random(1000) < in_a_thousand
     }
 
-    fn after(&mut self, ms: u64, happening: Happening) {
+    pub fn after(&mut self, ms: u64, happening: Happening) {
         self.order += 1;
         self.pending.push(Reverse((self.now + ms, self.order)));
         self.happenings.insert(self.order, happening);
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    fn is_cut(&self, from: usize, to: usize) -> bool {
+    pub fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cuts.contains(&(from, to))
     }
 
@@ -302,7 +302,7 @@ impl World {
         }
     }
 
-    fn leads(&self, i: usize) -> bool {
+    pub fn leads(&self, i: usize) -> bool {
         self.nodes[i].raft.as_ref().is_some_and(|raft| raft.leading().is_some())
     }
 
@@ -396,7 +396,11 @@ impl World {
         let (kraft_version, voters) = raft.voters().at(node.applied);
         let voters = voters.cloned();
         let known = self.snapshot_voters.entry(id).or_insert((kraft_version, voters.clone()));
-        assert_eq!(*known, (kraft_version, voters.clone()), "CommittedDataConsistent: voters of snapshot {id:?}");
+        assert_eq!(
+            *known,
+            (kraft_version, voters.clone()),
+            "CommittedDataConsistent: voters of snapshot {id:?}"
+        );
         node.disk.snapshot = Some(Snapshot { id, state: node.state, kraft_version, voters });
         self.checker.marks.snapshots += 1;
         self.step(i, Event::SnapshotTaken { id });
@@ -404,7 +408,7 @@ impl World {
         self.step(i, Event::Trimmed { start: id.offset, earliest: id });
     }
 
-    fn step(&mut self, i: usize, event: Event) {
+    pub fn step(&mut self, i: usize, event: Event) {
         let now = TickMs(self.now);
         let Some(raft) = &mut self.nodes[i].raft else { return };
         let effects = raft.step(now, event);
@@ -420,153 +424,6 @@ impl World {
             if let Some(due) = raft.deadline() {
                 let wait = due.0.saturating_sub(self.now);
                 self.after(wait, Happening::Wake { node: i });
-            }
-        }
-    }
-
-    fn perform(&mut self, i: usize, effects: Vec<Effect>) {
-        let id = replica(i).id;
-        for (position, effect) in effects.into_iter().enumerate() {
-            match effect {
-                Effect::PersistElection(election) => {
-                    assert_eq!(position, 0, "an election is remembered before anything else");
-                    self.nodes[i].disk.election = election;
-                }
-                Effect::Truncate { end } => {
-                    self.checker.marks.truncations += 1;
-                    assert!(end >= self.nodes[i].announced, "committed records are not cut off");
-                    self.nodes[i].disk.truncate(end);
-                }
-                Effect::Append { entries } => {
-                    for entry in entries {
-                        let changes = entry.control().iter().any(|r| matches!(r, dohle_raft::ControlRecord::Voters(_)));
-                        self.checker.marks.voters_changed += u64::from(changes && self.leads(i));
-                        self.nodes[i].disk.append(entry);
-                    }
-                }
-                Effect::Flush { era, up_to } => {
-                    let wait = if self.happens(self.faults.slow) { self.random(800) } else { self.random(5) };
-                    let (life, disk_era) = (self.nodes[i].life, self.nodes[i].disk.era);
-                    self.after(wait, Happening::Flushed { node: i, life, era, disk_era, up_to });
-                }
-                Effect::Send { call, to, request } => self.send(i, usize::from(to.endpoint.port - 9000), call, request),
-                Effect::Reply { ticket, response } => self.reply(i, ticket, response),
-                Effect::HighWatermarkAdvanced { to } => self.commit(i, to),
-                Effect::BecameLeader { epoch, start } => self.checker.became_leader(id, epoch, start),
-                Effect::ResignedLeader { .. } => {
-                    self.checker.marks.resignations += 1;
-                    self.nodes[i].proposals.clear();
-                }
-                Effect::LeaderChanged { .. } => {}
-                Effect::StoreSnapshotChunk { id, position, bytes } => {
-                    let partial = &mut self.nodes[i].disk.partial;
-                    if position == 0 {
-                        *partial = Some((id, Vec::new()));
-                    }
-                    let (stored, so_far) = partial.as_mut().expect("it starts at 0");
-                    assert_eq!((*stored, so_far.len() as u64), (id, position), "chunks continue each other");
-                    so_far.extend_from_slice(&bytes);
-                }
-                Effect::InstallSnapshot { id: snapshot } => self.install(i, snapshot),
-                Effect::Halt(fault) => panic!("no fault is possible here: {fault}"),
-            }
-        }
-    }
-
-    fn send(&mut self, from: usize, to: usize, call: Call, request: Request) {
-        let life = self.nodes[from].life;
-        if self.happens(self.faults.loss) {
-            if self.happens(500) {
-                self.after(30, Happening::Unanswered { to: from, life, call });
-            }
-            return;
-        }
-        let copies = 1 + u64::from(self.happens(self.faults.duplication));
-        for _ in 0..copies {
-            let delay = 1 + if self.happens(self.faults.slow) { self.random(3_000) } else { self.random(20) };
-            self.after(delay, Happening::Deliver { to, from, life, call, request: request.clone() });
-        }
-    }
-
-    fn reply(&mut self, i: usize, ticket: Ticket, response: Response) {
-        let owed = self.owed.remove(&(i, ticket)).expect("every ticket is answered once");
-        let response = self.fill(i, response);
-        self.answer(i, owed.origin, response);
-    }
-
-    fn answer(&mut self, from: usize, origin: Option<(usize, u64, Call)>, response: Response) {
-        let Some((to, life, call)) = origin else { return };
-        if self.happens(self.faults.loss) || self.is_cut(from, to) {
-            return;
-        }
-        let copies = 1 + u64::from(self.happens(self.faults.duplication));
-        for _ in 0..copies {
-            let delay = 1 + self.random(20);
-            self.after(delay, Happening::Answer { to, life, call, response: response.clone() });
-        }
-    }
-
-    /// What the shell of a leader adds: records and parts of snapshots.
-    fn fill(&mut self, i: usize, mut response: Response) -> Response {
-        let limit = 1 + self.random(4) as usize;
-        let disk = &self.nodes[i].disk;
-        match &mut response {
-            Response::Fetch(response) => {
-                if let Fetched::ReadFrom { offset, .. } = response.fetched {
-                    response.fetched = Fetched::Entries(disk.read(offset, limit));
-                }
-            }
-            Response::FetchSnapshot(response) => {
-                if let Chunk::ReadFrom { position, .. } = response.chunk {
-                    let stored = disk.snapshot.as_ref().filter(|snapshot| snapshot.id == response.id);
-                    let Some(snapshot) = stored else {
-                        response.standing.error = ErrorCode::SnapshotNotFound;
-                        response.chunk = Chunk::Nothing;
-                        return Response::FetchSnapshot(response.clone());
-                    };
-                    let mut file = vec![0; SNAPSHOT_BYTES];
-                    file[..8].copy_from_slice(&snapshot.state.to_be_bytes());
-                    let from = position as usize;
-                    let to = (from + CHUNK).min(file.len());
-                    let bytes = Bytes::copy_from_slice(&file[from..to]);
-                    response.chunk = Chunk::Bytes { position, size: SNAPSHOT_BYTES as u64, bytes };
-                }
-            }
-            _ => {}
-        }
-        response
-    }
-
-    fn install(&mut self, i: usize, id: SnapshotId) {
-        let (stored, file) = self.nodes[i].disk.partial.take().expect("it was fetched");
-        assert_eq!((stored, file.len()), (id, SNAPSHOT_BYTES), "a snapshot is whole");
-        let state = u64::from_be_bytes(file[..8].try_into().expect("eight bytes"));
-        self.checker.installs(replica(i).id, id.offset, state);
-        let (kraft_version, voters) = self.snapshot_voters[&id].clone();
-        let node = &mut self.nodes[i];
-        node.disk.install(Snapshot { id, state, kraft_version, voters: voters.clone() });
-        (node.applied, node.state) = (id.offset, state);
-        self.step(i, Event::SnapshotInstalled { id, kraft_version, voters });
-    }
-
-    fn commit(&mut self, i: usize, to: Offset) {
-        let id = replica(i).id;
-        let end = self.nodes[i].disk.end();
-        self.checker.announces(id, self.nodes[i].announced, to, end);
-        self.nodes[i].announced = to;
-        let epoch: LeaderEpoch = self.nodes[i].raft.as_ref().map_or(LeaderEpoch(0), Raft::epoch);
-        let node = &mut self.nodes[i];
-        let ready = node.disk.entries.iter().filter(|e| e.base_offset >= node.applied && e.next_offset() <= to);
-        for entry in ready.cloned().collect::<Vec<_>>() {
-            let node = &mut self.nodes[i];
-            node.state = apply(node.state, &entry);
-            node.applied = entry.next_offset();
-            let state = node.state;
-            self.checker.commits(id, &entry, state);
-            if let Some(proposed) = self.nodes[i].proposals.remove(&entry.base_offset)
-                && proposed.epoch == epoch
-            {
-                self.checker.acknowledges(&proposed);
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(input: Bytes) -> Result<Self, BatchError> {
-        let decoder = match IDLE_DECODER.take() {
+        let decoder = match IDLE_DECODER.try_with(|idle| idle.take()).ok().flatten() {
             Some(decoder) => decoder,
             None => new_decoder().map_err(|error| broken("zstd", error))?,
         };
@@ -71,7 +71,8 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.keep {
-            IDLE_DECODER.set(self.decoder.take());
+            // At the end of the thread there is nobody to keep it for.
+            let _ = IDLE_DECODER.try_with(|idle| idle.replace(self.decoder.take()));
         }
     }
 }
@@ -111,7 +112,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(level: i32) -> Self {
-        let mut encoder = match IDLE_ENCODER.take() {
+        let mut encoder = match IDLE_ENCODER.try_with(|idle| idle.take()).ok().flatten() {
             Some(encoder) => encoder,
             None => Encoder::new(level).expect("zstd makes a context unless memory is out"),
         };
@@ -147,7 +148,7 @@ impl Writer {
                 break;
             }
         }
-        IDLE_ENCODER.set(Some(self.encoder));
+        let _ = IDLE_ENCODER.try_with(|idle| idle.replace(Some(self.encoder)));
         self.out
     }
 }

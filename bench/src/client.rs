@@ -1,0 +1,22 @@
+//! The replay client: connections, frames and batches prepared before the clock starts, and the loops that send and read them.
+//!
+//! Invariants: *answers are checked* (every response is decoded, every error code is an error of the run), *reads are proved*
+//! (checksum, offsets without gaps, content), *lateness counts* (at a fixed rate, latency runs from the moment a request was due,
+//! not from when it could be sent).
+
+mod clock;
+mod connection;
+mod consume;
+mod content;
+mod end_to_end;
+mod load;
+mod produce;
+mod report;
+mod topic;
+
+pub use clock::Moment;
+pub use connection::Connection;
+pub use consume::consume;
+pub use end_to_end::end_to_end;
+pub use load::{Codec, Load, ReadBack};
+pub use produce::produce;

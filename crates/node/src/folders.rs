@@ -1,0 +1,92 @@
+//! Log directories: opened and locked together, formatted on first start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dohle_config::Config;
+use dohle_controller::format::{self, FormatRequest, InitialVoters};
+use dohle_env::Env;
+use dohle_log::dirs::LogDir;
+use dohle_metadata::MetadataVersion;
+use dohle_raft::Endpoint;
+use dohle_types::{ClusterId, DirectoryId};
+
+use crate::exit::{Failure, Reason};
+
+/// The folders of a node, all of one cluster and of this node.
+pub struct Folders {
+    pub dirs: Vec<LogDir>,
+    pub metadata_dir: PathBuf,
+    pub cluster_id: ClusterId,
+    /// The id of the folder that holds the metadata.
+    pub directory_id: DirectoryId,
+    /// Whether this start has made them.
+    pub new: bool,
+}
+
+/// Opens and locks every folder, and formats those that are new.
+pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Folders, Failure> {
+    let (paths, metadata_dir) = paths(config)?;
+    let mut dirs = Vec::new();
+    for path in &paths {
+        dirs.push(LogDir::open(&env.disk, path)?);
+    }
+    if let (Some(wanted), Some(meta)) = (cluster_id, dirs.iter().find_map(LogDir::meta))
+        && meta.cluster_id != wanted
+    {
+        let sentence = format!("the folders belong to cluster {}, not {wanted}", meta.cluster_id);
+        return Err(Failure::new(Reason::NotOurs, sentence));
+    }
+    let request = FormatRequest {
+        cluster_id: cluster_id.map(str::to_owned),
+        node_id: config.node_id(),
+        release_version: None::<MetadataVersion>,
+        features: BTreeMap::new(),
+        voters: initial_voters(config),
+        ignore_formatted: true,
+    };
+    let made = format::format(env, &request, &mut dirs, &metadata_dir)?;
+    let new = !made.new.is_empty();
+    Ok(Folders { dirs, metadata_dir, cluster_id: made.cluster_id, directory_id: made.directory_id, new })
+}
+
+/// The log directories and the metadata's, absolute and without repetitions; and the metadata's.
+pub fn paths(config: &Config) -> Result<(Vec<PathBuf>, PathBuf), Failure> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| {
+            Failure::new(Reason::Config, format!("{} is not a folder: {error}", path.display()))
+        })
+    };
+    let metadata_dir = absolute(config.metadata_log_dir())?;
+    let mut paths = Vec::new();
+    for dir in config.log_dirs() {
+        paths.push(absolute(dir)?);
+    }
+    paths.push(metadata_dir.clone());
+    let mut seen = std::collections::BTreeSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    Ok((paths, metadata_dir))
+}
+
+/// Who votes in a cluster that begins with this start. Only a node that is alone may decide that it is a quorum.
+fn initial_voters(config: &Config) -> InitialVoters {
+    if !config.quorum_voters().is_empty() {
+        InitialVoters::Configured
+    } else if config.is_alone() {
+        InitialVoters::Standalone(controller_endpoints(config))
+    } else {
+        InitialVoters::Join
+    }
+}
+
+/// Where this node's controller is reached.
+pub fn controller_endpoints(config: &Config) -> Vec<Endpoint> {
+    let listeners = config.advertised_controller_listeners().iter();
+    listeners
+        .map(|listener| Endpoint {
+            name: listener.name.clone(),
+            host: listener.host.clone(),
+            port: listener.port,
+        })
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! A node's life: formatted by its first start, drained by SIGTERM, found again by the next start.
+
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
+use crate::program::{Data, Node, exists};
+
+#[test]
+fn a_first_start_formats_and_a_second_finds_it_again() {
+    let data = Data::new();
+    let node = Node::start(&data, &[]);
+    TcpStream::connect(node.address()).expect("it listens");
+    let (cluster, new) = (node.ready["cluster_id"].clone(), node.ready["new"].clone());
+    assert_eq!(new, true);
+    assert!(!exists(&data.path(), ".kafka_cleanshutdown"));
+    let ended = node.stop();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(exists(&data.path(), ".kafka_cleanshutdown"));
+    let node = Node::start(&data, &[]);
+    assert_eq!((&node.ready["cluster_id"], &node.ready["new"]), (&cluster, &false.into()));
+    assert_eq!(node.stop().code, Some(0));
+}
+
+#[test]
+fn localhost_is_both_loopback_addresses() {
+    let data = Data::new();
+    let node = Node::start(&data, &[]);
+    let addresses = node.ready["addresses"].as_str().expect("text");
+    assert!(addresses.contains("PLAINTEXT://127.0.0.1:"), "{addresses}");
+    let port = node.address().port();
+    // A machine may have no IPv6.
+    assert_eq!(addresses.contains(&format!("[::1]:{port}")), TcpStream::connect(("::1", port)).is_ok());
+}
+
+#[test]
+fn a_killed_node_starts_again() {
+    let data = Data::new();
+    let node = Node::start(&data, &[]);
+    let cluster = node.ready["cluster_id"].clone();
+    node.signal(Signal::KILL);
+    assert_eq!(node.end().code, None);
+    let node = Node::start(&data, &[]);
+    assert_eq!(node.ready["cluster_id"], cluster);
+    assert_eq!(node.stop().code, Some(0));
+}
+
+#[test]
+fn ctrl_c_stops_cleanly_too() {
+    let data = Data::new();
+    let node = Node::start(&data, &[]);
+    node.signal(Signal::INT);
+    assert_eq!(node.end().code, Some(0));
+    assert!(exists(&data.path(), ".kafka_cleanshutdown"));
+}
+
+#[test]
+fn health_and_metrics_are_shown() {
+    let data = Data::new();
+    let node = Node::start(&data, &[]);
+    let health = node.get("/healthz");
+    assert!(
+        health.starts_with("HTTP/1.1 200") && health.ends_with(r#"{"status":"ready","why":{}}"#),
+        "{health}"
+    );
+    let metrics = node.get("/metrics");
+    for line in [
+        "kafka_server_kafkaserver_brokerstate 3.0",
+        "kafka_controller_kafkacontroller_activecontrollercount 1.0",
+        "kafka_controller_kafkacontroller_activebrokercount 1.0",
+        "kafka_server_brokertopicmetrics_messagesin_total 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.contains("process_resident_memory_bytes"));
+}
+
+#[test]
+fn a_file_the_environment_and_flags_are_read_in_this_order() {
+    let data = Data::new();
+    let file =
+        data.write("server.properties", "listeners=PLAINTEXT://127.0.0.1:0\nnum.partition=3\nnode.id=7\n");
+    let mut node = Node::start(&data, &["--config", &file, "--set", "node.id=8"]);
+    assert_eq!(node.address().ip().to_string(), "127.0.0.1");
+    node.signal(Signal::TERM);
+    let stopping = node.line("stopping; once more to stop at once");
+    assert_eq!(stopping["signal"], "SIGTERM");
+    let ended = node.end();
+    assert!(
+        ended.stderr.contains("num.partition is not a known key and has no effect; num.partitions is one"),
+        "{ended:?}"
+    );
+    let meta = std::fs::read_to_string(data.path().join("meta.properties")).expect("formatted");
+    assert!(meta.contains("node.id=8"), "{meta}");
+}

@@ -1,0 +1,94 @@
+//! Whether the node serves, and if not, why.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Which part of its life the node is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+/// The health of a node. Clones are one health.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    /// What is wrong, by part of the node.
+    troubles: BTreeMap<&'static str, String>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::starting()
+    }
+}
+
+impl Health {
+    pub fn starting() -> Self {
+        Self(Arc::new(Mutex::new(State { status: Status::Starting, troubles: BTreeMap::new() })))
+    }
+
+    pub fn set(&self, status: Status) {
+        self.lock().status = status;
+    }
+
+    /// Says that a part of the node does not do its work: a lost log directory, a quorum out of reach.
+    pub fn degrade(&self, part: &'static str, why: impl Into<String>) {
+        self.lock().troubles.insert(part, why.into());
+    }
+
+    /// Says that a part of the node does its work again.
+    pub fn recover(&self, part: &'static str) {
+        self.lock().troubles.remove(part);
+    }
+
+    pub fn status(&self) -> Status {
+        self.lock().status
+    }
+
+    /// The body of `/healthz`, and whether it comes with 200: while the node serves, also when parts of it do not.
+    pub(crate) fn report(&self) -> (bool, String) {
+        let state = self.lock();
+        let word = match state.status {
+            Status::Starting => "starting",
+            Status::Ready if state.troubles.is_empty() => "ready",
+            Status::Ready => "degraded",
+            Status::Stopping => "stopping",
+        };
+        let why: serde_json::Map<_, _> =
+            state.troubles.iter().map(|(part, why)| ((*part).to_owned(), why.clone().into())).collect();
+        let body = serde_json::json!({ "status": word, "why": why });
+        (state.status == Status::Ready, body.to_string())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic elsewhere leaves nothing half done here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_degraded_and_ready_again() {
+        let health = Health::starting();
+        assert_eq!(health.report(), (false, r#"{"status":"starting","why":{}}"#.into()));
+        health.set(Status::Ready);
+        health.degrade("log", "/data/\"a\" is lost");
+        assert_eq!(
+            health.report(),
+            (true, r#"{"status":"degraded","why":{"log":"/data/\"a\" is lost"}}"#.into())
+        );
+        health.recover("log");
+        assert_eq!(health.report(), (true, r#"{"status":"ready","why":{}}"#.into()));
+        health.set(Status::Stopping);
+        assert!(!health.report().0);
+    }
+}

@@ -1,0 +1,109 @@
+//! The metrics and their names, in one table.
+//!
+//! A name is what the JMX exporter makes of Kafka's MBean with its usual rules for Kafka (`kafka_<domain>_<type>_<name>`, in lower
+//! case, rates as the counter behind them with `_total`), so that dashboards made for Kafka find it here. What Kafka does not have
+//! is named `dohle_...`; what is about the process is named as Prometheus clients name it.
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows. Its name is written without the `_total` that it is shown with.
+    Counter,
+    Gauge,
+    /// Times in milliseconds, shown as quantiles and a count.
+    Latency,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricDef {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The names of the labels that a series of it has.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+    /// Kafka's MBean, empty for what Kafka does not have.
+    pub mbean: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident $kind:ident $name:literal [$($label:literal)*] $help:literal $mbean:literal)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: MetricDef =
+                MetricDef { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help, mbean: $mbean };
+        )*
+
+        /// Every metric there is.
+        pub const ALL: &[MetricDef] = &[$($constant),*];
+    };
+}
+
+#[rustfmt::skip]
+metrics! {
+    MESSAGES_IN Counter "kafka_server_brokertopicmetrics_messagesin" [] "Records appended" "kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec"
+    BYTES_IN Counter "kafka_server_brokertopicmetrics_bytesin" [] "Bytes of records appended" "kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec"
+    BYTES_OUT Counter "kafka_server_brokertopicmetrics_bytesout" [] "Bytes of records sent to consumers" "kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec"
+    PRODUCE_REQUESTS Counter "kafka_server_brokertopicmetrics_totalproducerequests" [] "Produce requests" "kafka.server:type=BrokerTopicMetrics,name=TotalProduceRequestsPerSec"
+    FETCH_REQUESTS Counter "kafka_server_brokertopicmetrics_totalfetchrequests" [] "Fetch requests" "kafka.server:type=BrokerTopicMetrics,name=TotalFetchRequestsPerSec"
+    FAILED_PRODUCE_REQUESTS Counter "kafka_server_brokertopicmetrics_failedproducerequests" [] "Produce requests that failed" "kafka.server:type=BrokerTopicMetrics,name=FailedProduceRequestsPerSec"
+    FAILED_FETCH_REQUESTS Counter "kafka_server_brokertopicmetrics_failedfetchrequests" [] "Fetch requests that failed" "kafka.server:type=BrokerTopicMetrics,name=FailedFetchRequestsPerSec"
+    BYTES_REJECTED Counter "kafka_server_brokertopicmetrics_bytesrejected" [] "Bytes of records refused" "kafka.server:type=BrokerTopicMetrics,name=BytesRejectedPerSec"
+    REQUESTS Counter "kafka_network_requestmetrics_requests" ["request"] "Requests by API" "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=..."
+    REQUEST_ERRORS Counter "kafka_network_requestmetrics_errors" ["request" "error"] "Answers by API and error code" "kafka.network:type=RequestMetrics,name=ErrorsPerSec,request=...,error=..."
+    REQUEST_TIME Latency "kafka_network_requestmetrics_totaltimems" ["request"] "Time from a request's last byte to its answer's" "kafka.network:type=RequestMetrics,name=TotalTimeMs,request=..."
+    CONNECTIONS_OPENED Counter "kafka_server_socket_server_metrics_connection_creation" [] "Connections accepted" "kafka.server:type=socket-server-metrics,name=connection-creation-total"
+    CONNECTIONS_CLOSED Counter "kafka_server_socket_server_metrics_connection_close" [] "Connections closed" "kafka.server:type=socket-server-metrics,name=connection-close-total"
+    CONNECTIONS Gauge "kafka_server_socket_server_metrics_connection_count" [] "Connections open" "kafka.server:type=socket-server-metrics,name=connection-count"
+    BROKER_STATE Gauge "kafka_server_kafkaserver_brokerstate" [] "State of the broker: 1 starting, 2 recovering, 3 running, 6 leaving, 7 stopping" "kafka.server:type=KafkaServer,name=BrokerState"
+    LEADER_COUNT Gauge "kafka_server_replicamanager_leadercount" [] "Partitions led" "kafka.server:type=ReplicaManager,name=LeaderCount"
+    PARTITION_COUNT Gauge "kafka_server_replicamanager_partitioncount" [] "Partitions held" "kafka.server:type=ReplicaManager,name=PartitionCount"
+    UNDER_REPLICATED Gauge "kafka_server_replicamanager_underreplicatedpartitions" [] "Partitions led with replicas that are not in sync" "kafka.server:type=ReplicaManager,name=UnderReplicatedPartitions"
+    UNDER_MIN_ISR Gauge "kafka_server_replicamanager_underminisrpartitioncount" [] "Partitions led with fewer in-sync replicas than acks=all needs" "kafka.server:type=ReplicaManager,name=UnderMinIsrPartitionCount"
+    OFFLINE_REPLICAS Gauge "kafka_server_replicamanager_offlinereplicacount" [] "Replicas on log directories that are lost" "kafka.server:type=ReplicaManager,name=OfflineReplicaCount"
+    OFFLINE_LOG_DIRS Gauge "kafka_log_logmanager_offlinelogdirectorycount" [] "Log directories that are lost" "kafka.log:type=LogManager,name=OfflineLogDirectoryCount"
+    LOG_SIZE Gauge "kafka_log_log_size" ["topic" "partition"] "Bytes of a partition's log" "kafka.log:type=Log,name=Size,topic=...,partition=..."
+    LOG_START_OFFSET Gauge "kafka_log_log_logstartoffset" ["topic" "partition"] "First offset of a partition's log" "kafka.log:type=Log,name=LogStartOffset,topic=...,partition=..."
+    LOG_END_OFFSET Gauge "kafka_log_log_logendoffset" ["topic" "partition"] "Offset after the last one of a partition's log" "kafka.log:type=Log,name=LogEndOffset,topic=...,partition=..."
+    LOG_SEGMENTS Gauge "kafka_log_log_numlogsegments" ["topic" "partition"] "Segments of a partition's log" "kafka.log:type=Log,name=NumLogSegments,topic=...,partition=..."
+    LOG_FLUSHES Counter "kafka_log_logflushstats_logflushrateandtimems" [] "Flushes to disk" "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs"
+    ACTIVE_CONTROLLERS Gauge "kafka_controller_kafkacontroller_activecontrollercount" [] "1 on the active controller" "kafka.controller:type=KafkaController,name=ActiveControllerCount"
+    ACTIVE_BROKERS Gauge "kafka_controller_kafkacontroller_activebrokercount" [] "Brokers that are registered and not fenced" "kafka.controller:type=KafkaController,name=ActiveBrokerCount"
+    FENCED_BROKERS Gauge "kafka_controller_kafkacontroller_fencedbrokercount" [] "Brokers that are registered and fenced" "kafka.controller:type=KafkaController,name=FencedBrokerCount"
+    GLOBAL_TOPICS Gauge "kafka_controller_kafkacontroller_globaltopiccount" [] "Topics of the cluster" "kafka.controller:type=KafkaController,name=GlobalTopicCount"
+    GLOBAL_PARTITIONS Gauge "kafka_controller_kafkacontroller_globalpartitioncount" [] "Partitions of the cluster" "kafka.controller:type=KafkaController,name=GlobalPartitionCount"
+    OFFLINE_PARTITIONS Gauge "kafka_controller_kafkacontroller_offlinepartitionscount" [] "Partitions without a leader" "kafka.controller:type=KafkaController,name=OfflinePartitionsCount"
+    PREFERRED_IMBALANCE Gauge "kafka_controller_kafkacontroller_preferredreplicaimbalancecount" [] "Partitions that their preferred replica does not lead" "kafka.controller:type=KafkaController,name=PreferredReplicaImbalanceCount"
+    METADATA_OFFSET Gauge "kafka_controller_kafkacontroller_lastcommittedrecordoffset" [] "Offset of the last committed metadata record" "kafka.controller:type=KafkaController,name=LastCommittedRecordOffset"
+    REQUEST_MEMORY Gauge "dohle_memory_request_bytes" [] "Memory that requests hold, of dohle.memory.request.bytes" ""
+    PROCESS_CPU Counter "process_cpu_seconds" [] "Processor time used" ""
+    PROCESS_RESIDENT Gauge "process_resident_memory_bytes" [] "Memory in use" ""
+    PROCESS_FDS Gauge "process_open_fds" [] "Descriptors open" ""
+    PROCESS_MAX_FDS Gauge "process_max_fds" [] "Most descriptors that may be open" ""
+    PROCESS_START Gauge "process_start_time_seconds" [] "When the process began, in seconds since 1970" ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_the_mbeans() {
+        for metric in ALL.iter().filter(|metric| !metric.mbean.is_empty()) {
+            let (domain, attributes) = metric.mbean.split_once(':').expect("domain:attributes");
+            let attribute = |name: &str| {
+                let found = attributes.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+                found.expect("type and name").to_lowercase().replace('-', "_")
+            };
+            let name = attribute("name");
+            let name = name.strip_suffix("persec").or_else(|| name.strip_suffix("_total")).unwrap_or(&name);
+            assert_eq!(metric.name, format!("{}_{}_{name}", domain.replace('.', "_"), attribute("type")));
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,48 @@
+//! `cargo xtask clients` and `cargo xtask soak`: the suites that speak to a broker through other people's programs
+//! (`tests/clients`, `docs/clients.md`), chosen by arguments instead of environment variables.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::test::{Counts, child};
+
+/// The broker under test.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Target {
+    Dohle,
+    Kafka,
+}
+
+/// All client suites, or, to write the golden answers of Kafka's tools anew, that suite against Apache Kafka.
+pub fn run(root: &Path, target: Target, bless: bool) -> Result<Counts, String> {
+    if bless {
+        let words = [&TEST[..], &["--test", "tools"]].concat();
+        return tests(root, &words, Target::Kafka, &[("DOHLE_BLESS", "1")]);
+    }
+    tests(root, &TEST, target, &[])
+}
+
+/// The broker killed `cycles` times under load, then every acknowledged record looked for.
+pub fn soak(root: &Path, target: Target, cycles: u32, seed: Option<u64>) -> Result<Counts, String> {
+    let (cycles, seed) = (cycles.to_string(), seed.map(|seed| seed.to_string()));
+    let mut settings = vec![("DOHLE_SOAK_CYCLES", cycles.as_str())];
+    settings.extend(seed.as_deref().map(|seed| ("DOHLE_SOAK_SEED", seed)));
+    let words = [&TEST[..], &["--test", "soak", "--", "--nocapture"]].concat();
+    tests(root, &words, target, &settings)
+}
+
+const TEST: [&str; 6] = ["cargo", "test", "--release", "--locked", "-p", "dohle-tests-clients"];
+
+fn tests(root: &Path, words: &[&str], target: Target, settings: &[(&str, &str)]) -> Result<Counts, String> {
+    let name = match target {
+        Target::Dohle => "dohle",
+        Target::Kafka => "kafka",
+    };
+    let mut command = child::command(root, words)?;
+    let ended = child::run(command.env("DOHLE_TEST_TARGET", name).envs(settings.iter().copied()))?;
+    match Counts::read(&ended.output) {
+        Some(counts) if ended.success || counts.failed > 0 => Ok(counts),
+        _ => Err(format!("the client suites ended with {}", ended.status)),
+    }
+}

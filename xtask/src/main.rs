@@ -1,0 +1,102 @@
+//! The developer's tools: `cargo xtask <command>`. Each command is a module; this file is their table of contents.
+//!
+//! Owns nothing but the command line. A command gets the repository's root, prints what it does, and ends with a line that says
+//! how much passed and failed.
+
+mod bytes;
+mod ci;
+mod clients;
+mod config;
+mod deny;
+mod jars;
+mod schemas;
+mod test;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Checks and chores around the platform")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a change has to pass
+    Ci,
+    /// All tests, by suite
+    Test {
+        /// Leave a suite out; may be given several times
+        #[arg(long)]
+        without: Vec<String>,
+    },
+    /// The rules of the house that no compiler knows
+    Tidy {
+        /// Lower the numbers of the ratchet to what is there now
+        #[arg(long)]
+        tighten: bool,
+    },
+    /// Licences, banned crates, sources, and a reason for every dependency
+    Deny,
+    /// The protocol's tables against the definitions inside Kafka's jars, field by field
+    Schemas,
+    /// The tables of configuration keys, and what follows from them, against Kafka's own classes
+    Config {
+        /// Rewrite the golden files and the reference page
+        #[arg(long)]
+        bless: bool,
+    },
+    /// The protocol's bytes against Kafka's own classes, both ways
+    Bytes {
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Random values per message and version
+        #[arg(long, default_value_t = 25)]
+        values: u32,
+    },
+    /// Other people's clients and tools against a broker
+    Clients {
+        #[arg(long, value_enum, default_value = "dohle")]
+        target: clients::Target,
+        /// Write Apache Kafka's answers to the golden scripts
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Kill -9 under load, again and again; nothing acknowledged may be lost
+    Soak {
+        #[arg(long, value_enum, default_value = "dohle")]
+        target: clients::Target,
+        #[arg(long, default_value_t = 100)]
+        cycles: u32,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository");
+    let result = match Arguments::parse().command {
+        Command::Ci => ci::run(root),
+        Command::Test { without } => test::run(root, &without),
+        Command::Tidy { tighten } => tidy::run(root, tighten),
+        Command::Deny => deny::run(root),
+        Command::Schemas => schemas::run(root),
+        Command::Config { bless } => config::run(root, bless),
+        Command::Bytes { seed, values } => bytes::run(root, seed, values),
+        Command::Clients { target, bless } => clients::run(root, target, bless),
+        Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
+    };
+    match result {
+        Ok(counts) if counts.failed == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
