@@ -107,6 +107,11 @@ impl Broker {
         }
     }
 
+    /// The outcome of work with this broker; an error tells what the broker said.
+    pub fn explained<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        outcome.map_err(|error| self.because(&error.to_string()))
+    }
+
     /// An error with the last that the broker said.
     fn because(&self, error: &str) -> Box<dyn std::error::Error + Send + Sync> {
         const LINES: usize = 20;

@@ -47,7 +47,7 @@ pub fn start(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let listening = broker.started.elapsed();
     let one =
         Load { partitions: 1, record_size: 100, batch_size: 0, bytes: 1, ..standard(&broker, "first", 0.0) };
-    client::produce(&one)?;
+    broker.explained(client::produce(&one))?;
     let acknowledged = broker.started.elapsed();
     Ok(vec![("start_ms", millis(acknowledged)), ("listening_ms", millis(listening))])
 }
@@ -93,13 +93,13 @@ fn in_and_out(lab: &Lab, contestant: Contestant, vary: fn(Load) -> Load) -> Outc
     let gigabytes = lab.options.volume_gb;
     let broker = Broker::ready(lab, contestant)?;
     let warm = vary(standard(&broker, "warm", lab.options.warm_gb));
-    client::produce(&warm)?;
-    client::consume(&back(&warm))?;
+    broker.explained(client::produce(&warm))?;
+    broker.explained(client::consume(&back(&warm)))?;
     lab.machine.heat_memory((gigabytes * 1.3e9) as u64);
     let load = vary(standard(&broker, "load", gigabytes));
 
-    let (produced, produce) = costed(&broker.process, || client::produce(&load))?;
-    let (consumed, consume) = costed(&broker.process, || client::consume(&back(&load)))?;
+    let (produced, produce) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
+    let (consumed, consume) = broker.explained(costed(&broker.process, || client::consume(&back(&load))))?;
     if consumed.records != produced.records || consumed.bytes != produced.bytes {
         return Err(format!("{} records were sent and {} read", produced.records, consumed.records).into());
     }
@@ -122,8 +122,8 @@ fn in_and_out(lab: &Lab, contestant: Contestant, vary: fn(Load) -> Load) -> Outc
 pub fn memory(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let broker = Broker::ready(lab, contestant)?;
     let load = standard(&broker, "load", lab.options.memory_gb);
-    client::produce(&load)?;
-    client::consume(&back(&load))?;
+    broker.explained(client::produce(&load))?;
+    broker.explained(client::consume(&back(&load)))?;
     let reading = broker.process.read()?;
     Ok(vec![("rss_mib", reading.rss_mib()), ("peak_mib", reading.peak_mib())])
 }
@@ -132,10 +132,11 @@ pub fn durability(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let broker = Broker::ready(lab, contestant)?;
     // A volume that the slow side gets through, too.
     let gigabytes = lab.options.volume_gb / 4.0;
-    client::produce(&Load { connections: 4, ..standard(&broker, "warm", gigabytes / 2.0) })?;
+    broker
+        .explained(client::produce(&Load { connections: 4, ..standard(&broker, "warm", gigabytes / 2.0) }))?;
     lab.machine.heat_memory((gigabytes * 1.3e9) as u64);
     let load = Load { connections: 4, ..standard(&broker, "load", gigabytes) };
-    let (produced, cost) = costed(&broker.process, || client::produce(&load))?;
+    let (produced, cost) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
     Ok(vec![
         ("produce_mb_per_s", produced.mb_per_s()),
         ("ack_p50_ms", produced.acknowledged.ms(0.5)),
@@ -162,9 +163,9 @@ pub fn requests(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
         bytes: (count * 100.0) as u64,
         ..standard(&broker, topic, 0.0)
     };
-    client::produce(&small("warm", lab.options.warm_gb * PER_GIGABYTE))?;
+    broker.explained(client::produce(&small("warm", lab.options.warm_gb * PER_GIGABYTE)))?;
     let load = small("load", lab.options.volume_gb * PER_GIGABYTE);
-    let (produced, cost) = costed(&broker.process, || client::produce(&load))?;
+    let (produced, cost) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
     Ok(vec![
         ("requests_per_s", produced.requests_per_s()),
         ("cpu_us_per_request", 1e6 * cost.broker_s / produced.requests as f64),
@@ -178,10 +179,10 @@ pub fn latency(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const RATE: u64 = 100_000_000;
     let broker = Broker::ready(lab, contestant)?;
     let paced = |topic: &str, gigabytes| Load { rate: Some(RATE), ..standard(&broker, topic, gigabytes) };
-    client::end_to_end(&paced("warm", lab.options.warm_gb))?;
+    broker.explained(client::end_to_end(&paced("warm", lab.options.warm_gb)))?;
     lab.machine.heat_memory((lab.options.volume_gb * 1.3e9) as u64);
     let load = paced("load", lab.options.volume_gb);
-    let (report, cost) = costed(&broker.process, || client::end_to_end(&load))?;
+    let (report, cost) = broker.explained(costed(&broker.process, || client::end_to_end(&load)))?;
     Ok(vec![
         ("e2e_p50_ms", report.end_to_end.ms(0.5)),
         ("e2e_p99_ms", report.end_to_end.ms(0.99)),
@@ -203,9 +204,9 @@ pub fn rate(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
         batch_size: BATCH,
         ..standard(&broker, topic, gigabytes / 10.0)
     };
-    client::produce(&standard(&broker, "warm", lab.options.warm_gb))?;
+    broker.explained(client::produce(&standard(&broker, "warm", lab.options.warm_gb)))?;
     let load = paced("load", lab.options.volume_gb);
-    let (report, cost) = costed(&broker.process, || client::end_to_end(&load))?;
+    let (report, cost) = broker.explained(costed(&broker.process, || client::end_to_end(&load)))?;
     Ok(vec![
         ("cpu_us_per_record", 1e6 * cost.broker_s / report.records as f64),
         ("e2e_p50_ms", report.end_to_end.ms(0.5)),

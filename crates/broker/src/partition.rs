@@ -351,6 +351,11 @@ impl Partition {
         self.state.borrow_mut().log.as_mut().map(work)
     }
 
+    /// Whether a flush is under way or about to be.
+    pub fn is_flushing(&self) -> bool {
+        self.state.borrow().flushing
+    }
+
     /// Takes the log away, to close or delete it; nothing is served any more, and who waits is told `code`.
     pub fn take_log(&self, code: ErrorCode) -> Option<Log> {
         let mut state = self.state.borrow_mut();

@@ -117,7 +117,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
             let core = Core::new(index, shared, counted);
             open_doors(&core, doors.unwrap_or_default());
             core.clone().run(mailbox).await;
-            upkeep::close(&core)
+            upkeep::close(&core).await
         });
         threads.push(thread.map_err(StartError::Thread)?);
     }

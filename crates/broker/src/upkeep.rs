@@ -15,6 +15,8 @@ use crate::partition::Partition;
 
 /// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
+/// Between two looks at a flush that a closing log waits for.
+const FLUSH_STEP: Duration = Duration::from_millis(1);
 /// When retention first looks, after start (`InitialTaskDelayMs`).
 const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
@@ -118,10 +120,14 @@ pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id
     });
 }
 
-/// Closes every log of this core. Blocks the core, which serves nobody any more.
-pub fn close(core: &Rc<Core>) -> bool {
+/// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
+pub async fn close(core: &Rc<Core>) -> bool {
     let mut clean = true;
     for partition in core.open_partitions() {
+        // What a flush has been started for comes back through the mailbox first.
+        while partition.is_flushing() {
+            task::sleep(FLUSH_STEP).await;
+        }
         let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };
         let folder = log.dir().to_owned();
         match log.close() {

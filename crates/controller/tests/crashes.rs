@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Home, set_config};
 use dohle_controller::ControllerHandle;
-use dohle_env::disk::{Fault, SimDisk};
+use dohle_env::disk::{Disk, Fault, SimDisk};
 use dohle_env::thread::block_on;
 use dohle_metadata::ResourceType;
 
@@ -71,15 +72,24 @@ fn home(disk: &SimDisk) -> Home {
     home
 }
 
+/// A disk with a mount point, which is there for good.
+fn mounted(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    disk.create_dir_all(Path::new("/data")).expect("a folder");
+    let _named = disk.sync_dir(Path::new("/")).expect("synced");
+    disk
+}
+
 #[test]
 fn power_loss_at_any_operation() {
     block_on(async {
-        let disk = SimDisk::new(1);
+        let disk = mounted(1);
+        let first = disk.operations();
         run(&home(&disk), &Known::default(), true).await;
         let operations = disk.operations();
-        assert!(operations > 30, "a run has only {operations} operations");
-        for operation in 0..operations {
-            let disk = SimDisk::new(1);
+        assert!(operations > first + 30, "a run has only {operations} operations");
+        for operation in first..operations {
+            let disk = mounted(1);
             let known = Known::default();
             disk.fail_at(operation, Fault::Crash);
             run(&home(&disk), &known, true).await;
@@ -92,7 +102,7 @@ fn power_loss_at_any_operation() {
 #[test]
 fn power_loss_while_starting_again() {
     block_on(async {
-        let disk = SimDisk::new(2);
+        let disk = mounted(2);
         let known = Known::default();
         run(&home(&disk), &known, false).await;
         disk.crash(5);
@@ -116,7 +126,7 @@ fn power_loss_while_starting_again() {
 #[test]
 fn a_failed_disk_acknowledges_nothing_more() {
     block_on(async {
-        let disk = SimDisk::new(3);
+        let disk = mounted(3);
         let home = home(&disk);
         let controller = home.start().await.expect("started");
         set_config(&controller, KEY, "1").await.expect("acknowledged");
@@ -144,7 +154,7 @@ fn a_failed_disk_acknowledges_nothing_more() {
 #[test]
 fn kills_one_after_the_other() {
     block_on(async {
-        let disk = SimDisk::new(4);
+        let disk = mounted(4);
         let known = Known::default();
         for life in 0..20 {
             run(&home(&disk), &known, false).await;

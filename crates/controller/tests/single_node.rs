@@ -353,7 +353,7 @@ fn folders_are_formatted_by_kafkas_rules() {
     let old =
         FormatRequest { release_version: MetadataVersion::from_name("3.9"), ..with("share.version", 0) };
     let formatted = format(&home.env, &old, &mut dirs, &home.dir).expect("formatted");
-    assert_eq!(formatted.new, [home.dir.clone()]);
+    assert_eq!(formatted.new, std::slice::from_ref(&home.dir));
     let twice = FormatRequest { ignore_formatted: false, ..home.request() };
     assert!(bad(twice, &mut dirs).contains("already formatted"));
     let other = FormatRequest { cluster_id: Some("another".to_owned()), ..home.request() };

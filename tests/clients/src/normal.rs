@@ -45,19 +45,23 @@ impl Normal {
         self.names.iter().fold(command.to_owned(), |text, (real, name)| text.replace(name, real))
     }
 
-    /// The lines of an output as a script has them: names put in, rules applied, trailing blanks and the frames of Java's
-    /// stack traces gone.
+    /// The lines of an output as a script has them: names put in, rules applied; gone are trailing blanks, the frames of
+    /// Java's stack traces, and among settings those of our own, which Kafka cannot have.
     pub fn lines(&self, output: &str, of_the_case: &[Rule]) -> Vec<String> {
         let named = self.names.iter().fold(output.to_owned(), |text, (real, name)| text.replace(real, name));
         let frame = |line: &&str| line.starts_with("\tat ") || line.starts_with("\t... ");
+        let own_key = |line: &&str| line.starts_with("  dohle.");
         let ruled = |line: &str| {
             let rules = self.rules.iter().chain(of_the_case);
             rules.fold(line.to_owned(), |text, r| {
                 r.pattern.replace_all(&text, r.replacement.as_str()).into_owned()
             })
         };
-        let mut lines: Vec<String> =
-            named.lines().filter(|l| !frame(l)).map(|l| ruled(l).trim_end().to_owned()).collect();
+        let mut lines: Vec<String> = named
+            .lines()
+            .filter(|l| !frame(l) && !own_key(l))
+            .map(|l| ruled(l).trim_end().to_owned())
+            .collect();
         while lines.last().is_some_and(String::is_empty) {
             lines.pop();
         }

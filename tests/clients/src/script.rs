@@ -41,7 +41,7 @@ pub enum Mode {
     Exact,
     /// Order does not matter.
     Sorted,
-    /// A line per API: those that the broker does not advertise yet (`UNSUPPORTED`) are left out on both sides.
+    /// A line per API: those that either broker does not advertise (`UNSUPPORTED`) are left out on both sides.
     Advertised,
 }
 
@@ -126,11 +126,37 @@ impl Case {
         words
     }
 
-    /// How `got` differs from what stands in the script; `None` when it does not.
+    /// How `got` differs from what stands in the script, `-` for Kafka's lines and `+` for those here; `None` when it does not.
     pub fn difference(&self, got: &Answer) -> Option<String> {
         let (wanted, got) = self.mode.compared(&self.answer, got);
-        (wanted != got).then(|| format!("$ {}\n--- Kafka\n{wanted}--- here\n{got}", self.command))
+        let (wanted, got) = (wanted.to_string(), got.to_string());
+        let (wanted, got): (Vec<&str>, Vec<&str>) = (wanted.lines().collect(), got.lines().collect());
+        (wanted != got).then(|| format!("$ {}\n{}", self.command, changes(&wanted, &got)))
     }
+}
+
+/// The lines that are only in one of two texts, in order, by their longest common subsequence.
+fn changes(wanted: &[&str], got: &[&str]) -> String {
+    let mut common = vec![vec![0usize; got.len() + 1]; wanted.len() + 1];
+    for (i, w) in wanted.iter().enumerate().rev() {
+        for (j, g) in got.iter().enumerate().rev() {
+            let longer = common[i + 1][j].max(common[i][j + 1]);
+            common[i][j] = if w == g { common[i + 1][j + 1] + 1 } else { longer };
+        }
+    }
+    let (mut i, mut j, mut text) = (0, 0, String::new());
+    while i < wanted.len() || j < got.len() {
+        if i < wanted.len() && j < got.len() && wanted[i] == got[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == got.len() || (i < wanted.len() && common[i + 1][j] >= common[i][j + 1]) {
+            let _ = writeln!(text, "- {}", wanted[i]);
+            i += 1;
+        } else {
+            let _ = writeln!(text, "+ {}", got[j]);
+            j += 1;
+        }
+    }
+    text
 }
 
 impl Mode {
@@ -151,8 +177,9 @@ impl Mode {
                 // The last API of the list has no comma behind it; which one that is depends on what is left out.
                 let plain = |line: &String| line.trim_end_matches(',').to_owned();
                 let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+                let both = wanted.out.iter().chain(&got.out);
                 let missing: Vec<String> =
-                    got.out.iter().filter(|l| l.contains("UNSUPPORTED")).map(|l| name(l)).collect();
+                    both.filter(|l| l.contains("UNSUPPORTED")).map(|l| name(l)).collect();
                 for answer in [&mut wanted, &mut got] {
                     answer.out =
                         answer.out.iter().filter(|l| !missing.contains(&name(l))).map(plain).collect();
@@ -196,5 +223,7 @@ mod tests {
             "# about\n$ Tool --a \"b c\"\n< in\n~ x => y\n= 3\n| o\n|\n! e\n\n$ Other\n= 0\n"
         );
         assert!(again.cases[0].difference(&answer).is_none());
+        let other = Answer { out: vec!["p".into(), String::new()], ..answer };
+        assert_eq!(again.cases[0].difference(&other).as_deref(), Some("$ Tool --a \"b c\"\n- | o\n+ | p\n"));
     }
 }

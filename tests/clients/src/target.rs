@@ -164,6 +164,10 @@ impl Target {
         }
         let mut dohle = Command::new(dohle_binary());
         dohle.current_dir(self.folder.path()).arg("start");
+        // The broker takes settings from `DOHLE_*`; those of this harness are not for it.
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("DOHLE_")) {
+            dohle.env_remove(name);
+        }
         match self.given {
             Given::ByFile => {
                 dohle.arg("--config").arg(self.properties_path());

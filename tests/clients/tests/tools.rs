@@ -24,7 +24,7 @@ fn topics() {
 
 #[test]
 fn configs() {
-    script("configs", 60);
+    script("configs", 58);
 }
 
 #[test]

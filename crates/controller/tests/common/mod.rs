@@ -38,9 +38,6 @@ impl Home {
     pub fn on(disk: impl Disk + 'static, seed: u64) -> Self {
         let env = Env { disk: Arc::new(disk), rng: Rng::seeded(seed), ..Env::real() };
         let dir = PathBuf::from("/data/node");
-        // The mount point is there for good.
-        env.disk.create_dir_all(Path::new("/data")).expect("a folder");
-        let _named = env.disk.sync_dir(Path::new("/")).expect("synced");
         Self { env, dir, properties: String::new() }
     }
 

@@ -10,7 +10,7 @@ mod world;
 use checker::Marks;
 use world::{Faults, World};
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 
 fn campaign(voters: usize, observers: usize, faults: Faults, run_ms: u64) -> Marks {
     let mut marks = Marks::default();
