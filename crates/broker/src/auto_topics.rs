@@ -4,7 +4,9 @@
 //! millisecond.
 
 use dohle_types::{ErrorCode, is_internal_topic, validate_topic_name};
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use dohle_wire::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use dohle_wire::{AnyRequest, AnyResponse, ApiKey, Text};
 
 use crate::api::forward;
@@ -99,7 +101,12 @@ fn describe(context: &Context, name: &Text) -> CreatableTopic {
         ),
         _ => {
             debug_assert!(!is_internal_topic(name));
-            CreatableTopic { name: name.clone(), num_partitions: -1, replication_factor: -1, ..Default::default() }
+            CreatableTopic {
+                name: name.clone(),
+                num_partitions: -1,
+                replication_factor: -1,
+                ..Default::default()
+            }
         }
     }
 }

@@ -47,7 +47,10 @@ pub fn check<'a>(
         // Levels are set when the node starts; none of its loggers can be changed while it runs.
         ResourceType::BROKER_LOGGER => {
             check_node(context, change.name)?;
-            Err((ErrorCode::InvalidConfig, Some("Logger levels cannot be changed while the broker runs.".to_owned())))
+            Err((
+                ErrorCode::InvalidConfig,
+                Some("Logger levels cannot be changed while the broker runs.".to_owned()),
+            ))
         }
         ResourceType(code) => Err(invalid(format!("Unknown resource type {code}"))),
     }

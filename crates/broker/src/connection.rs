@@ -166,7 +166,7 @@ impl Connection {
     fn start_requests(&mut self) -> bool {
         let mut started = false;
         while self.ending.is_none() && self.may_start() {
-            match self.frames.next() {
+            match self.frames.next_frame() {
                 Ok(Some(frame)) => self.start(frame),
                 Ok(None) => break,
                 Err(bad) => self.ending = Some(End::BadLength(bad)),
@@ -178,7 +178,8 @@ impl Connection {
 
     /// Whether the next complete frame, if there is one, may be started now.
     fn may_start(&self) -> bool {
-        if self.core.is_draining() || self.waiting.len() >= PIPELINE_MAX || self.outgoing_bytes > OUTGOING_MAX {
+        if self.core.is_draining() || self.waiting.len() >= PIPELINE_MAX || self.outgoing_bytes > OUTGOING_MAX
+        {
             return false;
         }
         if self.waiting.is_empty() {

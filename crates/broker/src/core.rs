@@ -247,7 +247,10 @@ impl Core {
     /// Every open partition of this core.
     pub fn open_partitions(&self) -> Vec<Rc<Partition>> {
         let partitions = self.partitions.borrow();
-        partitions.values().filter_map(|slot| if let Slot::Open(open) = slot { Some(open.clone()) } else { None }).collect()
+        partitions
+            .values()
+            .filter_map(|slot| if let Slot::Open(open) = slot { Some(open.clone()) } else { None })
+            .collect()
     }
 
     /// Works with one of this core's partitions as soon as it is open, in the order of the calls.
@@ -304,8 +307,7 @@ impl Core {
             let dirs = core.shared.log_dirs.clone();
             let directory = state.directory_of(core.shared.node).unwrap_or_default();
             let opening_name = name.clone();
-            let opened =
-                task::blocking(move || dirs.open(id, &opening_name, directory, settings)).await;
+            let opened = task::blocking(move || dirs.open(id, &opening_name, directory, settings)).await;
             let opened = match opened {
                 Ok(log) => Ok(Rc::new(Partition::new(id, name, log, &state))),
                 Err(problem) => {

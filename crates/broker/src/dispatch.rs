@@ -101,7 +101,13 @@ pub fn flow(key: i16) -> Flow {
 }
 
 /// Starts the request in a frame.
-pub fn start(core: &Rc<Core>, peer: &Rc<Peer>, key: i16, version: i16, frame: Bytes) -> Result<Reply, NoRequest> {
+pub fn start(
+    core: &Rc<Core>,
+    peer: &Rc<Peer>,
+    key: i16,
+    version: i16,
+    frame: Bytes,
+) -> Result<Reply, NoRequest> {
     let api = ApiKey::from_code(key).ok_or(NoRequest::UnknownApi(key))?;
     let entry = find(key).ok_or(NoRequest::UnknownApi(key))?;
     if !is_served(api, peer.session.door.controller) {

@@ -139,12 +139,15 @@ impl FetchSessions {
 
     /// Notes what the answer tells; gives back for each partition, in the plan's order, whether the answer has to name it.
     pub fn answer(&mut self, plan: &Plan, answered: &[Answered]) -> Vec<bool> {
-        let Some(session) = self.sessions.get_mut(&plan.session_id) else { return vec![true; answered.len()] };
+        let Some(session) = self.sessions.get_mut(&plan.session_id) else {
+            return vec![true; answered.len()];
+        };
         let mut named = Vec::with_capacity(answered.len());
         let mut served = Vec::new();
         // The session may have been replaced meanwhile; what is told is noted only where the order still agrees.
         for (at, (answered, (name, _))) in answered.iter().zip(&plan.partitions).enumerate() {
-            let Some((_, _, told)) = session.partitions.get_mut(at).filter(|(held, _, _)| held == name) else {
+            let Some((_, _, told)) = session.partitions.get_mut(at).filter(|(held, _, _)| held == name)
+            else {
                 named.push(true);
                 continue;
             };
@@ -169,15 +172,18 @@ impl FetchSessions {
         while self.sessions.contains_key(&id) {
             id = if id == i32::MAX { 1 } else { id + 1 };
         }
-        let partitions = named.iter().map(|(name, wanted)| (name.to_kept(), *wanted, Told::NOTHING)).collect();
-        self.sessions.insert(id, Session { epoch: next_epoch(INITIAL_EPOCH), uses_ids, last_used: now, partitions });
+        let partitions =
+            named.iter().map(|(name, wanted)| (name.to_kept(), *wanted, Told::NOTHING)).collect();
+        self.sessions
+            .insert(id, Session { epoch: next_epoch(INITIAL_EPOCH), uses_ids, last_used: now, partitions });
         id
     }
 
     /// Evicts the session that was unused longest, if it is old enough, or the smallest one, if the new one is larger.
     fn make_room(&mut self, now: Tick, size: usize) -> bool {
         let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used);
-        let oldest = oldest.filter(|(_, session)| now.since(session.last_used) > EVICTION_AGE).map(|(&id, _)| id);
+        let oldest =
+            oldest.filter(|(_, session)| now.since(session.last_used) > EVICTION_AGE).map(|(&id, _)| id);
         let victim = oldest.or_else(|| {
             let smallest = self.sessions.iter().min_by_key(|(_, session)| session.partitions.len());
             smallest.filter(|(_, session)| session.partitions.len() < size).map(|(&id, _)| id)
@@ -288,7 +294,11 @@ mod tests {
         let failed = Answered { has_error: true, ..quiet(-1) };
         assert_eq!(sessions.answer(&plan, &[failed, quiet(9)]), [true, false]);
         let plan = sessions.plan(Tick(3), 0, (7, 3), false, vec![], &[]).unwrap();
-        assert_eq!(sessions.answer(&plan, &[quiet(5), quiet(9)]), [true, false], "told again once the error is gone");
+        assert_eq!(
+            sessions.answer(&plan, &[quiet(5), quiet(9)]),
+            [true, false],
+            "told again once the error is gone"
+        );
     }
 
     #[test]

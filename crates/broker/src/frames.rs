@@ -29,7 +29,7 @@ impl FrameBuffer {
         Self { bytes: BytesMut::new(), limit, earned: 0 }
     }
 
-    /// Room to read into. Call after [`FrameBuffer::next`] said there is no complete frame.
+    /// Room to read into. Call after [`FrameBuffer::next_frame`] said there is no complete frame.
     pub fn room(&mut self) -> &mut BytesMut {
         let have = self.bytes.len();
         let spare = match self.claimed() {
@@ -48,7 +48,7 @@ impl FrameBuffer {
     }
 
     /// The next complete frame, without its length. `Ok(None)` when more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Bytes>, BadLength> {
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, BadLength> {
         let Some(length) = self.prefix() else { return Ok(None) };
         let length = match usize::try_from(length) {
             Ok(checked) if checked <= self.limit => checked,
@@ -113,7 +113,7 @@ mod tests {
                 let n = step.min(stream.len() - at).min(room.capacity() - room.len());
                 room.put_slice(&stream[at..at + n]);
                 at += n;
-                while let Some(frame) = buffer.next().unwrap() {
+                while let Some(frame) = buffer.next_frame().unwrap() {
                     sizes.push(frame.len());
                 }
             }
@@ -126,7 +126,7 @@ mod tests {
     fn a_claim_allocates_nothing() {
         let mut buffer = FrameBuffer::new(100 << 20);
         buffer.room().put_slice(&(100i32 << 20).to_be_bytes());
-        assert_eq!(buffer.next(), Ok(None));
+        assert_eq!(buffer.next_frame(), Ok(None));
         assert!(buffer.room().capacity() <= 2 * FIRST_READ);
     }
 
@@ -135,7 +135,7 @@ mod tests {
         for length in [-1, i32::MIN, 1001] {
             let mut buffer = FrameBuffer::new(1000);
             buffer.room().put_slice(&length.to_be_bytes());
-            assert_eq!(buffer.next(), Err(BadLength(length)));
+            assert_eq!(buffer.next_frame(), Err(BadLength(length)));
         }
     }
 }

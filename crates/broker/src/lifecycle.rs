@@ -90,7 +90,11 @@ impl Lifecycle {
         };
         let version = ApiKey::BrokerRegistration.max_version();
         match self.ask(version, AnyRequest::BrokerRegistration(request)).await? {
-            AnyResponse::BrokerRegistration(BrokerRegistrationResponse { error_code: 0, broker_epoch, .. }) => {
+            AnyResponse::BrokerRegistration(BrokerRegistrationResponse {
+                error_code: 0,
+                broker_epoch,
+                ..
+            }) => {
                 self.0.epoch.store(broker_epoch, Ordering::Relaxed);
                 Ok(())
             }
@@ -116,7 +120,10 @@ impl Lifecycle {
         let version = ApiKey::BrokerHeartbeat.max_version();
         match self.ask(version, AnyRequest::BrokerHeartbeat(request)).await? {
             AnyResponse::BrokerHeartbeat(BrokerHeartbeatResponse {
-                error_code: 0, is_fenced, should_shut_down, ..
+                error_code: 0,
+                is_fenced,
+                should_shut_down,
+                ..
             }) => {
                 if self.0.fenced.swap(is_fenced, Ordering::Relaxed) && !is_fenced {
                     info!(epoch = %self.epoch(), "the controller has let this broker in");
@@ -182,4 +189,3 @@ fn supported_features() -> Vec<Feature> {
     });
     supported.collect()
 }
-

@@ -163,18 +163,25 @@ impl LogDirs {
         let key = (topic.to_owned(), id.partition);
         // Locked for the whole of it: names of folders are given and taken by one thread at a time.
         let mut places = self.places();
-        let Some(place) = places.get(&key).filter(|place| place.topic.is_none_or(|found| found == id.topic)) else {
+        let Some(place) = places.get(&key).filter(|place| place.topic.is_none_or(|found| found == id.topic))
+        else {
             return Ok(None);
         };
         let directory = &self.directories[place.directory];
         let (disk, from) = (directory.dir.disk(), directory.dir.partition_path(topic, id.partition));
         let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), FolderState::Deleted);
         let to = directory.dir.path().join(name);
-        disk.rename(&from, &to).map_err(|source| LogError::Io { action: "renaming", path: from.clone(), source })?;
+        disk.rename(&from, &to).map_err(|source| LogError::Io {
+            action: "renaming",
+            path: from.clone(),
+            source,
+        })?;
         let parent = directory.dir.path();
-        let _stored = disk
-            .sync_dir(parent)
-            .map_err(|source| LogError::Io { action: "flushing", path: parent.to_owned(), source })?;
+        let _stored = disk.sync_dir(parent).map_err(|source| LogError::Io {
+            action: "flushing",
+            path: parent.to_owned(),
+            source,
+        })?;
         places.remove(&key);
         directory.checkpoints().forget(&key);
         Ok(Some(to))
@@ -191,7 +198,8 @@ impl LogDirs {
     pub fn checkpoint(&self, marks: &[Mark]) -> Result<(), LogError> {
         let mut by_directory: BTreeMap<usize, Vec<&Mark>> = BTreeMap::new();
         for mark in marks {
-            let at = self.directories.iter().position(|directory| mark.folder.starts_with(directory.dir.path()));
+            let at =
+                self.directories.iter().position(|directory| mark.folder.starts_with(directory.dir.path()));
             by_directory.entry(at.expect("a log lies in one of the directories")).or_default().push(mark);
         }
         for (index, marks) in by_directory {
@@ -234,6 +242,11 @@ impl LogDirs {
             }
         }
         Ok(())
+    }
+
+    /// Gives memory back that reads have used and may use again.
+    pub fn trim_buffers(&self) {
+        self.context.buffers.trim();
     }
 
     pub fn describe(&self) -> Vec<Described> {

@@ -16,7 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_config::TopicSettings;
-use dohle_log::{AbortedTransaction, Appended, ColdRead, Durable, Log, LogError, Maintenance, Read, ReadError, Slice};
+use dohle_log::{
+    AbortedTransaction, Appended, ColdRead, Durable, Log, LogError, Maintenance, Read, ReadError, Slice,
+};
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
 use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicPartition};
@@ -31,15 +33,18 @@ use crate::waiters::{Watcher, Watchers};
 /// An append that is stored as its request asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledged {
-    pub appended: Appended,
-    /// Kept private so that only [`Acknowledged::new`] can make one.
-    _stored: (),
+    /// Private, so that only [`Acknowledged::new`] can make one.
+    appended: Appended,
 }
 
 impl Acknowledged {
     fn new(appended: Appended, durable: Durable) -> Self {
         assert!(durable.up_to() > appended.last, "what is not stored is not acknowledged");
-        Self { appended, _stored: () }
+        Self { appended }
+    }
+
+    pub fn appended(&self) -> &Appended {
+        &self.appended
     }
 }
 
@@ -174,7 +179,8 @@ impl Partition {
     ) {
         let now = core.env().clock.now();
         let bytes: u64 = batches.iter().map(|batch| batch.header.size() as u64).sum();
-        let records: u64 = batches.iter().map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0)).sum();
+        let records: u64 =
+            batches.iter().map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0)).sum();
         let appended = self.state.borrow_mut().append(batches, all, now);
         let appended = match appended {
             Ok(appended) => appended,

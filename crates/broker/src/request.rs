@@ -135,7 +135,9 @@ impl Context {
             .and_then(|()| body(&mut writer));
         match encoded {
             Ok(()) => Response::Frame(writer.finish()),
-            Err(error) => panic!("a handler of {} v{version} made an impossible response: {error}", self.key.name()),
+            Err(error) => {
+                panic!("a handler of {} v{version} made an impossible response: {error}", self.key.name())
+            }
         }
     }
 

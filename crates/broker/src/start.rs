@@ -10,7 +10,7 @@ use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, task, thread};
 use dohle_log::dirs::LogDir;
-use dohle_log::{LogContext, LogError, TailBudget};
+use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -82,9 +82,10 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         disk: env.disk.clone(),
         rng: env.rng.clone(),
         tail: TailBudget::new(tail),
+        buffers: ReadBuffers::default(),
         producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
     };
-    let request_budget = usize::try_from(config.long("dohle.memory.request.bytes")).unwrap_or(usize::MAX);
+    let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
     let shared = Arc::new(Shared {
         node,
         cluster_id,
@@ -188,7 +189,8 @@ impl BrokerHandle {
         let threads = self.threads;
         let closed = task::blocking(move || {
             // A core that panicked has not closed its logs.
-            threads.into_iter().map(|thread| thread.join().unwrap_or(false)).fold(true, |all, clean| all && clean)
+            let ended: Vec<bool> = threads.into_iter().map(|thread| thread.join().unwrap_or(false)).collect();
+            ended.into_iter().all(|clean| clean)
         });
         let mut clean = closed.await;
         if clean {

@@ -82,6 +82,7 @@ async fn retain(core: &Rc<Core>) {
         // Many partitions: others get their turn in between.
         task::yield_now().await;
     }
+    core.shared().log_dirs.trim_buffers();
 }
 
 /// Opens what lies on disk and was not asked for yet: retention is due there too.

@@ -11,7 +11,7 @@ use dohle_config::TopicSettings;
 use dohle_env::Env;
 use dohle_log::checkpoint::{PARTITION_METADATA_FILE, read_partition_metadata};
 use dohle_log::dirs::LogDir;
-use dohle_log::{Log, LogContext, Recovery, TailBudget};
+use dohle_log::{Log, LogContext, ReadBuffers, Recovery, TailBudget};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
@@ -31,7 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let topic_id = read_partition_metadata(env.disk.as_ref(), &path.join(PARTITION_METADATA_FILE))?;
     let topic_id = topic_id.unwrap_or(Uuid::from_u128(0x1111_2222_3333_4444_9555_6666_7777_8888));
     let (tail, producer_id_expiration_ms) = (TailBudget::new(1 << 20), 86_400_000);
-    let context = LogContext { disk: env.disk.clone(), rng: env.rng, tail, producer_id_expiration_ms };
+    let context = LogContext {
+        disk: env.disk.clone(),
+        rng: env.rng,
+        tail,
+        buffers: ReadBuffers::default(),
+        producer_id_expiration_ms,
+    };
     let settings = Arc::new(TopicSettings { segment_bytes: 1 << 20, ..TopicSettings::default() });
     let now = env.clock.now();
     let key = (topic, partition);

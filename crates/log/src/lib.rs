@@ -16,6 +16,7 @@
 //! directory holds beside the logs. The formats are drawn in `docs/formats/`, recovery is told in `docs/paths/recovery.md`.
 
 mod append;
+mod buffers;
 pub mod checkpoint;
 pub mod dirs;
 mod epochs;
@@ -39,6 +40,7 @@ mod tail;
 mod truncate;
 
 pub use append::Appended;
+pub use buffers::ReadBuffers;
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
 pub use flush::{Durable, Flush, Flushed};
 pub use index::AbortedTransaction;

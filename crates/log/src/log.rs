@@ -9,6 +9,7 @@ use dohle_env::disk::OpenMode;
 use dohle_env::{Disk, DiskFile, Rng};
 use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, Uuid};
 
+use crate::buffers::ReadBuffers;
 use crate::checkpoint::PARTITION_METADATA_FILE;
 use crate::epochs::Epochs;
 use crate::error::{LogError, ReadError, failed};
@@ -26,6 +27,7 @@ pub struct LogContext {
     pub disk: Arc<dyn Disk>,
     pub rng: Rng,
     pub tail: TailBudget,
+    pub buffers: ReadBuffers,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use dohle_types::Offset;
 
+use crate::buffers::ReadBuffers;
 use crate::error::{ReadError, failed};
 use crate::frame::Frame;
 use crate::log::Log;
@@ -51,6 +52,7 @@ impl ColdRead {
 
 #[derive(Clone)]
 struct Reading {
+    buffers: ReadBuffers,
     views: Vec<SegmentView>,
     from: Offset,
     up_to: Offset,
@@ -91,7 +93,8 @@ impl Log {
         }
         let last = self.segments.len().min(first + MAX_SEGMENTS_PASSED);
         let views = (first..last).map(|at| self.view(at, false)).collect();
-        let reading = Reading { views, from, up_to, max_bytes, at_least_one };
+        let buffers = self.context.buffers.clone();
+        let reading = Reading { buffers, views, from, up_to, max_bytes, at_least_one };
         match reading.clone().run() {
             Ok(found) => {
                 if let Some((base, position)) = found.end {
@@ -152,9 +155,10 @@ impl Reading {
         let path = view.path(FileKind::Log);
         let wanted = first.size.max(self.max_bytes as u64).min(view.size - first.position);
         let source = view.source()?;
-        let bytes = source.read_exact(first.position, wanted as usize).map_err(failed("reading", &path))?;
-        let (len, end) = self.whole_batches(&bytes, first, &path, view.may_wait)?;
-        let bytes = Bytes::from(bytes).slice(..len);
+        let mut buffer = self.buffers.take(wanted as usize);
+        source.read_into(buffer.as_mut_slice(), first.position).map_err(failed("reading", &path))?;
+        let (len, end) = self.whole_batches(buffer.as_ref(), first, &path, view.may_wait)?;
+        let bytes = buffer.freeze().slice(..len);
         let slice = Slice { start: first.base_offset, end, bytes: len, chunks: vec![bytes] };
         Ok(Found { slice, end: Some((view.base, first.position + len as u64)) })
     }

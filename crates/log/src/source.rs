@@ -28,8 +28,15 @@ impl Source {
     /// Reads `len` bytes, which the caller knows to be there: `len` is never a number read from a file.
     pub fn read_exact(&self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; len];
+        self.read_into(&mut buffer, position)?;
+        Ok(buffer)
+    }
+
+    /// Fills the buffer, whose length the caller knows to be there.
+    pub fn read_into(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        let len = buffer.len();
         if self.may_wait {
-            let read = self.file.read_at(&mut buffer, position)?;
+            let read = self.file.read_at(buffer, position)?;
             if read < len {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -42,6 +49,6 @@ impl Source {
                 }
             }
         }
-        Ok(buffer)
+        Ok(())
     }
 }

@@ -12,7 +12,8 @@ use crate::request::Context;
 
 pub async fn handle(context: Context, mut request: AlterConfigsRequest) -> AlterConfigsResponse {
     let image = context.core.image();
-    let names: Vec<_> = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
+    let names: Vec<_> =
+        request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
     let mut responses = Vec::new();
     let mut passed_on = Vec::new();
     for resource in std::mem::take(&mut request.resources) {
@@ -27,7 +28,9 @@ pub async fn handle(context: Context, mut request: AlterConfigsRequest) -> Alter
         match forward::ask(&context, context.version, AnyRequest::AlterConfigs(request)).await {
             Ok(AnyResponse::AlterConfigs(response)) => responses.extend(response.responses),
             Ok(other) => unreachable!("a change of configs is answered by one, not by {:?}", other.key()),
-            Err(refused) => responses.extend(kept.iter().map(|resource| refuse(resource, (refused.code(), None)))),
+            Err(refused) => {
+                responses.extend(kept.iter().map(|resource| refuse(resource, (refused.code(), None))))
+            }
         }
     }
     AlterConfigsResponse { responses, ..Default::default() }

@@ -23,7 +23,9 @@ pub async fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRe
         for asked in &topic.partitions {
             let answer = match id {
                 None => Err(Refused::new(ErrorCode::UnknownTopicOrPartition)),
-                Some(_) if is_internal_topic(&topic.name) => Err(Refused::new(ErrorCode::InvalidTopicException)),
+                Some(_) if is_internal_topic(&topic.name) => {
+                    Err(Refused::new(ErrorCode::InvalidTopicException))
+                }
                 Some(topic) => {
                     let id = TopicPartition { topic, partition: PartitionIndex(asked.partition_index) };
                     delete(&context, id, asked.offset).await

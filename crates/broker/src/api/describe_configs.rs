@@ -50,7 +50,11 @@ fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
     }
 }
 
-fn describe(context: &Context, image: &Image, resource: &DescribeConfigsResource) -> Result<Vec<Described>, Failure> {
+fn describe(
+    context: &Context,
+    image: &Image,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Described>, Failure> {
     let node = context.core.shared().node;
     let (config, dynamic) = (context.core.config(), settings::dynamic(image, node));
     let name = &*resource.resource_name;
@@ -69,7 +73,9 @@ fn describe(context: &Context, image: &Image, resource: &DescribeConfigsResource
         ResourceType::BROKER if name.is_empty() => Ok(describe::broker(None, &dynamic, config)),
         ResourceType::BROKER => match name.parse::<i32>() {
             Ok(id) if id == node.get() => Ok(describe::broker(Some(node), &dynamic, config)),
-            Ok(_) => invalid(format!("Unexpected broker id, expected {node} or empty string, but received {name}")),
+            Ok(_) => {
+                invalid(format!("Unexpected broker id, expected {node} or empty string, but received {name}"))
+            }
             Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
         },
         ResourceType::BROKER_LOGGER if name.is_empty() => invalid("Broker id must not be empty".to_owned()),

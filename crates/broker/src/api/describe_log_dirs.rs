@@ -21,14 +21,16 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
     let mut sizes: Vec<Sizes> = described.iter().map(|_| Sizes::new()).collect();
     for (name, id) in wanted(&context, &image, &request) {
         let answer = context.core.ask(id, |_, partition, answer| {
-            let found = partition.ok().and_then(|partition| {
-                partition.with_log(|log| (log.dir().to_owned(), log.size_in_bytes()))
-            });
+            let found = partition
+                .ok()
+                .and_then(|partition| partition.with_log(|log| (log.dir().to_owned(), log.size_in_bytes())));
             _ = answer.send(found);
         });
         // A partition that cannot be opened is told of by nobody, as in Kafka.
         let Ok(Some((folder, size))) = answer.await else { continue };
-        let Some(at) = described.iter().position(|directory| folder.starts_with(&directory.path)) else { continue };
+        let Some(at) = described.iter().position(|directory| folder.starts_with(&directory.path)) else {
+            continue;
+        };
         sizes[at].entry(name).or_default().push(DescribeLogDirsPartition {
             partition_index: id.partition.get(),
             partition_size: i64::try_from(size).unwrap_or(i64::MAX),

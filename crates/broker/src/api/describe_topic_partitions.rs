@@ -12,9 +12,13 @@ use dohle_wire::messages::describe_topic_partitions_response::{
 use crate::api::{metadata, operations};
 use crate::request::Context;
 
-pub async fn handle(context: Context, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+pub async fn handle(
+    context: Context,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
     let image = context.core.image();
-    let most = context.core.config().int("max.request.partition.size.limit").min(request.response_partition_limit);
+    let most =
+        context.core.config().int("max.request.partition.size.limit").min(request.response_partition_limit);
     let mut left = usize::try_from(most).unwrap_or(0).max(1);
     let (from_topic, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index.max(0)),

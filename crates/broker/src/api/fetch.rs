@@ -14,8 +14,8 @@ use dohle_metadata::Image;
 use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicPartition};
 use dohle_wire::messages::fetch_request::{FetchRequest, FetchTopic};
 use dohle_wire::messages::fetch_response::{
-    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use dohle_wire::{AnyRequest, AnyResponse, RecordBytes, Text};
 use tokio::sync::oneshot;
@@ -63,7 +63,8 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchResponse {
         _ => Isolation::ReadUncommitted,
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(context.core.limits().fetch_max);
-    let (min_bytes, max_wait) = (i64::from(request.min_bytes), u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let (min_bytes, max_wait) =
+        (i64::from(request.min_bytes), u64::try_from(request.max_wait_ms).unwrap_or(0));
     let plan = match plan(&context, request) {
         Ok(plan) => plan,
         Err((code, session_id)) => {
@@ -120,7 +121,8 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
-            let name = PartitionName { topic: topic_name.clone(), partition: PartitionIndex(partition.partition) };
+            let name =
+                PartitionName { topic: topic_name.clone(), partition: PartitionIndex(partition.partition) };
             named.push((name, wanted));
         }
     }
@@ -129,13 +131,12 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
     }
     let mut forgotten = Vec::new();
     for topic in &request.forgotten_topics_data {
-        let topic_name = if uses_ids { TopicName::Id(topic.topic_id) } else { TopicName::Name(topic.topic.clone()) };
-        forgotten.extend(
-            topic
-                .partitions
-                .iter()
-                .map(|&partition| PartitionName { topic: topic_name.clone(), partition: PartitionIndex(partition) }),
-        );
+        let topic_name =
+            if uses_ids { TopicName::Id(topic.topic_id) } else { TopicName::Name(topic.topic.clone()) };
+        forgotten.extend(topic.partitions.iter().map(|&partition| PartitionName {
+            topic: topic_name.clone(),
+            partition: PartitionIndex(partition),
+        }));
     }
     let now = context.core.env().clock.tick();
     let chance = (context.core.env().rng.u64() >> 32) as u32;
@@ -170,7 +171,11 @@ fn resolve(image: &Image, plan: &Plan, replica: i32) -> (Vec<Want>, Vec<Outcome>
             outcomes.push(Err(Refused::new(ErrorCode::NotLeaderOrFollower)));
             continue;
         }
-        wants.push(Want { at, id: TopicPartition { topic: topic.id, partition: name.partition }, wanted: *wanted });
+        wants.push(Want {
+            at,
+            id: TopicPartition { topic: topic.id, partition: name.partition },
+            wanted: *wanted,
+        });
         outcomes.push(Ok(Found::default()));
     }
     (wants, outcomes)
@@ -352,10 +357,8 @@ fn partition_data(
                 });
                 aborted.collect()
             });
-            let diverging_epoch = found.diverging.map_or_else(EpochEndOffset::default, |(epoch, end)| EpochEndOffset {
-                epoch: epoch.get(),
-                end_offset: end.get(),
-                ..Default::default()
+            let diverging_epoch = found.diverging.map_or_else(EpochEndOffset::default, |(epoch, end)| {
+                EpochEndOffset { epoch: epoch.get(), end_offset: end.get(), ..Default::default() }
             });
             PartitionData {
                 partition_index,
@@ -377,7 +380,8 @@ fn partition_data(
                 records: Some(RecordBytes::default()),
                 ..Default::default()
             };
-            let elsewhere = matches!(refused.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+            let elsewhere =
+                matches!(refused.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
             if elsewhere && context.version >= 16 {
                 data.current_leader = hint(context, name, hints);
             }
@@ -386,7 +390,11 @@ fn partition_data(
     }
 }
 
-fn hint(context: &Context, name: &PartitionName, hints: &mut HashMap<NodeId, NodeEndpoint>) -> LeaderIdAndEpoch {
+fn hint(
+    context: &Context,
+    name: &PartitionName,
+    hints: &mut HashMap<NodeId, NodeEndpoint>,
+) -> LeaderIdAndEpoch {
     let image = context.core.image();
     let topic = match &name.topic {
         TopicName::Id(id) => *id,

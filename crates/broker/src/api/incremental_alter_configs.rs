@@ -28,7 +28,8 @@ pub async fn handle(
     mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let image = context.core.image();
-    let names: Vec<_> = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
+    let names: Vec<_> =
+        request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone())).collect();
     let mut responses = Vec::new();
     let mut passed_on = Vec::new();
     for resource in std::mem::take(&mut request.resources) {
@@ -43,7 +44,9 @@ pub async fn handle(
         match forward::ask(&context, context.version, AnyRequest::IncrementalAlterConfigs(request)).await {
             Ok(AnyResponse::IncrementalAlterConfigs(response)) => responses.extend(response.responses),
             Ok(other) => unreachable!("a change of configs is answered by one, not by {:?}", other.key()),
-            Err(refused) => responses.extend(kept.iter().map(|resource| refuse(resource, (refused.code(), None)))),
+            Err(refused) => {
+                responses.extend(kept.iter().map(|resource| refuse(resource, (refused.code(), None))))
+            }
         }
     }
     IncrementalAlterConfigsResponse { responses, ..Default::default() }

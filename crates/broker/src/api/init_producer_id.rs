@@ -20,7 +20,9 @@ pub async fn handle(context: Context, request: InitProducerIdRequest) -> InitPro
         Some(_) => refused(ErrorCode::NotCoordinator),
         // An idempotent producer that lost its place asks with its old id, and gets a new one all the same.
         None => match context.core.shared().producer_ids.next().await {
-            Ok(id) => InitProducerIdResponse { producer_id: id.get(), producer_epoch: 0, ..Default::default() },
+            Ok(id) => {
+                InitProducerIdResponse { producer_id: id.get(), producer_epoch: 0, ..Default::default() }
+            }
             Err(code) => refused(code),
         },
     }

@@ -23,7 +23,10 @@ pub async fn handle(context: Context, request: ListConfigResourcesRequest) -> Li
         _ => request.resource_types.iter().map(|&code| ResourceType(code)).collect(),
     };
     if !kinds.iter().all(|kind| kind.is_known()) {
-        return ListConfigResourcesResponse { error_code: ErrorCode::UnsupportedVersion.code(), ..Default::default() };
+        return ListConfigResourcesResponse {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            ..Default::default()
+        };
     }
     let image = context.core.image();
     let config_resources = kinds.into_iter().flat_map(|kind| {

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use dohle_log::TimestampedOffset;
 use dohle_metadata::Image;
 use dohle_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicPartition};
-use dohle_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use dohle_wire::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use dohle_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -116,31 +118,41 @@ fn ask(
     let id = TopicPartition { topic: found.id, partition: PartitionIndex(partition.partition_index) };
     let epoch = LeaderEpoch(partition.current_leader_epoch);
     Ok(context.core.ask(id, move |_, partition, answer| {
-        let looked_up = partition.map_err(Refused::new).and_then(|partition| look_up(partition, timestamp, epoch, isolation));
+        let looked_up = partition
+            .map_err(Refused::new)
+            .and_then(|partition| look_up(partition, timestamp, epoch, isolation));
         _ = answer.send(looked_up);
     }))
 }
 
 fn look_up(partition: &Partition, timestamp: i64, epoch: LeaderEpoch, isolation: Isolation) -> Answer {
-    partition.ask(epoch, |log, watermarks, leader_epoch| {
-        let bound = match isolation {
-            Isolation::LogEnd => log.end_offset(),
-            Isolation::ReadUncommitted => watermarks.high_watermark,
-            Isolation::ReadCommitted => watermarks.last_stable,
-        };
-        let at = |offset, leader_epoch| TimestampedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch };
-        match timestamp {
-            special::LATEST => Ok(at(bound, leader_epoch)),
-            // Without tiers everything that is local is everything.
-            special::EARLIEST | special::EARLIEST_LOCAL => {
-                let start = log.start_offset();
-                Ok(at(start, log.epoch_of(start).unwrap_or(LeaderEpoch::NONE)))
+    partition
+        .ask(epoch, |log, watermarks, leader_epoch| {
+            let bound = match isolation {
+                Isolation::LogEnd => log.end_offset(),
+                Isolation::ReadUncommitted => watermarks.high_watermark,
+                Isolation::ReadCommitted => watermarks.last_stable,
+            };
+            let at = |offset, leader_epoch| TimestampedOffset {
+                offset,
+                timestamp: TimestampMs::NONE,
+                leader_epoch,
+            };
+            match timestamp {
+                special::LATEST => Ok(at(bound, leader_epoch)),
+                // Without tiers everything that is local is everything.
+                special::EARLIEST | special::EARLIEST_LOCAL => {
+                    let start = log.start_offset();
+                    Ok(at(start, log.epoch_of(start).unwrap_or(LeaderEpoch::NONE)))
+                }
+                special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
+                special::MAX_TIMESTAMP => log.max_timestamp(bound).map(|found| found.unwrap_or(NOTHING)),
+                time => {
+                    log.offset_for_timestamp(TimestampMs(time), bound).map(|found| found.unwrap_or(NOTHING))
+                }
             }
-            special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
-            special::MAX_TIMESTAMP => log.max_timestamp(bound).map(|found| found.unwrap_or(NOTHING)),
-            time => log.offset_for_timestamp(TimestampMs(time), bound).map(|found| found.unwrap_or(NOTHING)),
-        }
-    })?.map_err(|problem| partition.refuse_read(&problem))
+        })?
+        .map_err(|problem| partition.refuse_read(&problem))
 }
 
 fn respond(version: i16, partition_index: i32, answer: Answer) -> ListOffsetsPartitionResponse {

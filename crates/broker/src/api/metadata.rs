@@ -37,7 +37,9 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
             }
             for topic in asked {
                 let found = match &topic.name {
-                    Some(name) if topic.topic_id.is_zero() || context.version < IDS_SINCE => by_name(&context, &image, name, &failures),
+                    Some(name) if topic.topic_id.is_zero() || context.version < IDS_SINCE => {
+                        by_name(&context, &image, name, &failures)
+                    }
                     _ => by_id(&context, &image, topic.topic_id),
                 };
                 topics.push(found);
@@ -90,7 +92,12 @@ fn describe_broker(broker: &Broker, listener: &str) -> MetadataResponseBroker {
     }
 }
 
-fn by_name(context: &Context, image: &Image, name: &Text, failures: &[(Text, ErrorCode)]) -> MetadataResponseTopic {
+fn by_name(
+    context: &Context,
+    image: &Image,
+    name: &Text,
+    failures: &[(Text, ErrorCode)],
+) -> MetadataResponseTopic {
     if let Some(topic) = image.topics.by_name(name) {
         return describe(context, image, topic);
     }
@@ -160,7 +167,8 @@ fn leader(context: &Context, image: &Image, state: &PartitionState) -> (ErrorCod
 /// The replicas that cannot be reached.
 pub fn offline(image: &Image, state: &PartitionState, listener: &str) -> Vec<i32> {
     let is_offline = |node: &NodeId| {
-        let broker = image.brokers.get(*node).filter(|broker| !broker.fenced && broker.endpoint(listener).is_some());
+        let broker =
+            image.brokers.get(*node).filter(|broker| !broker.fenced && broker.endpoint(listener).is_some());
         let directory = state.directory_of(*node).unwrap_or_default();
         broker.is_none_or(|broker| !broker.has_online_dir(directory))
     };

@@ -19,14 +19,19 @@ pub async fn handle(context: Context, request: OffsetForLeaderEpochRequest) -> O
             let answer = match id {
                 Some(topic) => {
                     let id = TopicPartition { topic, partition: PartitionIndex(asked.partition) };
-                    let (current, epoch) = (LeaderEpoch(asked.current_leader_epoch), LeaderEpoch(asked.leader_epoch));
+                    let (current, epoch) =
+                        (LeaderEpoch(asked.current_leader_epoch), LeaderEpoch(asked.leader_epoch));
                     end_of_epoch(&context, id, current, epoch).await
                 }
                 None => Err(Refused::new(ErrorCode::UnknownTopicOrPartition)),
             };
             partitions.push(respond(asked.partition, answer));
         }
-        topics.push(OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions, ..Default::default() });
+        topics.push(OffsetForLeaderTopicResult {
+            topic: topic.topic.clone(),
+            partitions,
+            ..Default::default()
+        });
     }
     OffsetForLeaderEpochResponse { topics, ..Default::default() }
 }

@@ -10,7 +10,9 @@ use dohle_env::task;
 use dohle_log::Appended;
 use dohle_metadata::Image;
 use dohle_records::{ProducePolicy, ProduceRejection, validate_produce};
-use dohle_types::{ErrorCode, NodeId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, is_internal_topic};
+use dohle_types::{
+    ErrorCode, NodeId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, is_internal_topic,
+};
 use dohle_wire::messages::ProduceRequest;
 use dohle_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use dohle_wire::messages::produce_response::{
@@ -67,7 +69,8 @@ pub fn start(context: Context, mut reader: Reader) -> Result<Reply, DecodeError>
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let image = context.core.image();
-    let topics = request.topic_data.into_iter().map(|topic| dispatch(&context, &image, acks, topic)).collect();
+    let topics =
+        request.topic_data.into_iter().map(|topic| dispatch(&context, &image, acks, topic)).collect();
     context.core.metrics.produce_requests.add(1);
     Ok(Reply::Later(Box::pin(finish(context, acks.unwrap_or(Acks::Leader), timeout, topics))))
 }
@@ -79,8 +82,11 @@ fn dispatch(context: &Context, image: &Image, acks: Option<Acks>, topic: TopicPr
     } else {
         image.topics.by_name(&topic.name)
     };
-    let unknown =
-        if context.version >= IDS_SINCE { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let unknown = if context.version >= IDS_SINCE {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    };
     let (name, id) = match found {
         Some(found) => (found.name.clone(), found.id),
         None => (topic.name, topic.topic_id),
@@ -93,7 +99,9 @@ fn dispatch(context: &Context, image: &Image, acks: Option<Acks>, topic: TopicPr
             (Some(_), Some(found)) if found.partitions.get(index).is_none() => {
                 Err(Failed::new(ErrorCode::UnknownTopicOrPartition))
             }
-            (Some(acks), Some(_)) => append(context, image, acks, &name, TopicPartition { topic: id, partition: index }, data),
+            (Some(acks), Some(_)) => {
+                append(context, image, acks, &name, TopicPartition { topic: id, partition: index }, data)
+            }
         };
         (index, outcome.map_or_else(|failed| Outcome::Done(Err(failed)), Outcome::Waiting))
     });
@@ -128,7 +136,9 @@ fn append(
         owner.enter(
             id,
             Box::new(move |owner, partition| match partition {
-                Ok(partition) => partition.append(owner, checked.batches, acks == Acks::All, acks == Acks::Never, answer),
+                Ok(partition) => {
+                    partition.append(owner, checked.batches, acks == Acks::All, acks == Acks::Never, answer)
+                }
                 Err(code) => _ = answer.send(Err(Refused::new(code))),
             }),
         );
@@ -157,8 +167,14 @@ async fn finish(context: Context, acks: Acks, timeout: Duration, topics: Vec<Top
             let id = TopicPartition { topic: topic.id, partition: index };
             partitions.push(respond(&context, id, result, &mut hints));
         }
-        let (name, topic_id) = if context.version >= IDS_SINCE { (Text::new(), topic.id) } else { (topic.name, TopicId::ZERO) };
-        responses.push(TopicProduceResponse { name, topic_id, partition_responses: partitions, ..Default::default() });
+        let (name, topic_id) =
+            if context.version >= IDS_SINCE { (Text::new(), topic.id) } else { (topic.name, TopicId::ZERO) };
+        responses.push(TopicProduceResponse {
+            name,
+            topic_id,
+            partition_responses: partitions,
+            ..Default::default()
+        });
     }
     let node_endpoints = hints.into_values().collect();
     context.respond(&ProduceResponse { responses, node_endpoints, ..Default::default() })
@@ -205,7 +221,8 @@ fn respond(
 ) -> PartitionProduceResponse {
     let index = id.partition.get();
     match result {
-        Ok(Acknowledged { appended: Appended { first, log_append_time, log_start, .. }, .. }) => {
+        Ok(acknowledged) => {
+            let Appended { first, log_append_time, log_start, .. } = *acknowledged.appended();
             PartitionProduceResponse {
                 index,
                 base_offset: first.get(),
@@ -241,7 +258,11 @@ fn record_error((batch_index, message): (i32, Option<String>)) -> BatchIndexAndE
     }
 }
 
-fn hint(context: &Context, id: TopicPartition, hints: &mut HashMap<NodeId, NodeEndpoint>) -> LeaderIdAndEpoch {
+fn hint(
+    context: &Context,
+    id: TopicPartition,
+    hints: &mut HashMap<NodeId, NodeEndpoint>,
+) -> LeaderIdAndEpoch {
     let image = context.core.image();
     let (leader, epoch) = leader_hint::leader(&image, id);
     if let Some(broker) = image.brokers.get(leader)

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use dohle_config::TopicSettings;
 use dohle_env::Rng;
 use dohle_env::disk::SimDisk;
-use dohle_log::{Log, LogContext, LogError, Read, Recovery, Slice, TailBudget};
+use dohle_log::{Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget};
 use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
 use dohle_types::*;
 
@@ -72,6 +72,7 @@ impl World {
             disk: Arc::new(disk.clone()),
             rng: Rng::seeded(1),
             tail: TailBudget::new(1 << 20),
+            buffers: ReadBuffers::default(),
             producer_id_expiration_ms: DAY_MS,
         };
         Self { disk, context, settings: TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() } }
