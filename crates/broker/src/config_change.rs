@@ -46,6 +46,10 @@ pub fn check<'a>(
         ResourceType::BROKER => check_node(context, change.name),
         // Levels are set when the node starts; none of its loggers can be changed while it runs.
         ResourceType::BROKER_LOGGER => {
+            let node = context.core.shared().node;
+            if change.name.parse::<i32>().is_ok_and(|id| id != node.get()) {
+                return Err(invalid(format!("Unexpected node id. Expected {node}, but received {}", change.name)));
+            }
             check_node(context, change.name)?;
             Err((
                 ErrorCode::InvalidConfig,

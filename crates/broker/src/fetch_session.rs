@@ -112,7 +112,7 @@ impl FetchSessions {
     ) -> Result<Plan, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             self.sessions.remove(&session_id);
-            let session_id = if epoch == FINAL_EPOCH || named.is_empty() {
+            let session_id = if epoch == FINAL_EPOCH {
                 NO_SESSION
             } else {
                 self.create(now, chance, uses_ids, &named)

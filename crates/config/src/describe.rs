@@ -95,7 +95,7 @@ pub fn broker(node: Option<NodeId>, dynamic: &BrokerDynamic<'_>, config: &Config
     if node.is_none() {
         return layers.cluster_default.iter().map(|(name, raw)| describe(name, Some(raw))).collect();
     }
-    let set: Overrides<'_> = layers.current.statics().collect();
+    let set: Overrides<'_> = layers.current.told_statics().collect();
     names(keys::all_broker(), &set).into_iter().map(|(name, raw)| describe(name, raw)).collect()
 }
 
@@ -165,7 +165,7 @@ impl<'a> Layers<'a> {
     fn synonyms(&self, name: &str, sensitive: bool) -> Vec<Synonym> {
         let names = synonyms::of_broker(name);
         let mut found = Vec::new();
-        let statics: Overrides<'_> = self.config.statics().collect();
+        let statics: Overrides<'_> = self.config.told_statics().collect();
         for (layer, source) in [
             (&self.per_broker, ConfigSource::DynamicBroker),
             (&self.cluster_default, ConfigSource::DynamicDefaultBroker),
@@ -179,10 +179,7 @@ impl<'a> Layers<'a> {
             }
         }
         for key in names.iter().filter_map(|name| keys::broker(name)) {
-            if let Some(text) = self.config.default_of(key).to_text() {
-                let value = (!sensitive).then_some(text);
-                found.push(Synonym { name: key.name.to_owned(), value, source: ConfigSource::Default });
-            }
+            found.extend(default_synonym(key, sensitive));
         }
         found.into_iter().skip_while(|synonym| synonym.name != name).collect()
     }

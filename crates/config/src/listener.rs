@@ -81,6 +81,21 @@ impl Listener {
             Err(_) => BindHost::Name(self.host.clone()),
         }
     }
+
+    /// Whether who connects to `host` from this machine meets what is bound here, as far as that can be told without a look-up.
+    pub(crate) fn reaches(&self, host: &str, host_name: Option<&str>) -> bool {
+        let address: Option<IpAddr> = host.parse().ok();
+        let is_loopback =
+            host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback());
+        let is_machine = is_loopback || host_name.is_some_and(|name| name.eq_ignore_ascii_case(host));
+        match self.bind_host() {
+            BindHost::Wildcard => is_machine,
+            BindHost::Loopback => is_loopback,
+            BindHost::Address(bound) if bound.is_unspecified() => is_machine,
+            BindHost::Address(bound) => Some(bound) == address || (bound.is_loopback() && is_loopback),
+            BindHost::Name(name) => name.eq_ignore_ascii_case(host),
+        }
+    }
 }
 
 impl std::fmt::Display for Listener {

@@ -234,6 +234,38 @@ mod tests {
     }
 
     #[test]
+    fn a_quorum_that_names_only_this_node_is_its_own() {
+        let quick_start = |listeners: &str, quorum: &str| {
+            let file = format!(
+                "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners={listeners}\n{quorum}\n"
+            );
+            let base = Base { log_dir: None, host_name: Some("b1.example".into()) };
+            let sources = Sources { file: Some(("f".into(), file)), base, ..Sources::default() };
+            Config::load(sources).expect("complete").config.is_own_quorum()
+        };
+        let wildcard = "PLAINTEXT://:9092,CONTROLLER://:9093";
+        let named = "PLAINTEXT://:9092,CONTROLLER://c1:9093";
+        for (listeners, servers, own) in [
+            (wildcard, "localhost:9093", true),
+            (wildcard, "127.0.0.1:9093,[::1]:9093", true),
+            (wildcard, "B1.example:9093", true),
+            (wildcard, "localhost:9092", false),
+            (wildcard, "localhost:9093,c2:9093", false),
+            (wildcard, "c2:9093", false),
+            (named, "c1:9093", true),
+            (named, "localhost:9093", false),
+            ("PLAINTEXT://:9092,CONTROLLER://127.0.0.1:9093", "localhost:9093", true),
+            ("PLAINTEXT://:9092,CONTROLLER://10.0.0.1:9093", "10.0.0.1:9093", true),
+            ("PLAINTEXT://:9092,CONTROLLER://10.0.0.1:9093", "localhost:9093", false),
+        ] {
+            let quorum = format!("controller.quorum.bootstrap.servers={servers}");
+            assert_eq!(quick_start(listeners, &quorum), own, "{listeners} {servers}");
+        }
+        assert!(quick_start(wildcard, "controller.quorum.voters=1@localhost:9093"));
+        assert!(!quick_start(wildcard, "controller.quorum.voters=1@localhost:9093,2@c2:9093"));
+    }
+
+    #[test]
     fn later_sources_win() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         let sources = Sources {

@@ -50,6 +50,8 @@ pub struct Config {
     values: Vec<Value>,
     /// What the file, the environment and flags say, by name; also names that are in no table.
     statics: BTreeMap<String, String>,
+    /// What this node stands on instead of Kafka's defaults where nothing is said: as good as said.
+    stand_ins: BTreeMap<&'static str, String>,
     base: Base,
     alone: bool,
     derived: Derived,
@@ -147,6 +149,12 @@ impl Config {
         self.statics.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The static layer as it is told to others: what is said, and what this node stands on where nothing is. Kafka's defaults are
+    /// told below it.
+    pub(crate) fn told_statics(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stand_ins.iter().map(|(name, value)| (*name, value.as_str())).chain(self.statics())
+    }
+
     /// What the sources say of `listener.name.<listener>.<key>`.
     pub(crate) fn statics_of_listener(&self, listener: &str, key: &str) -> Option<&str> {
         self.statics.get(&format!("listener.name.{}.{key}", listener.to_lowercase())).map(String::as_str)
@@ -179,6 +187,17 @@ impl Config {
     /// Whether this node is a cluster of its own: both roles, and no voters and bootstrap servers but itself.
     pub fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    /// Whether the metadata quorum can only be this node: it has both roles, and whoever the quorum's keys name, by id or by address,
+    /// is this node. An empty folder of such a node becomes a cluster of its own.
+    pub fn is_own_quorum(&self) -> bool {
+        let Roles { broker, controller } = self.roles();
+        let id = self.node_id();
+        broker
+            && controller
+            && self.quorum_voters().iter().all(|voter| voter.id == id)
+            && self.quorum_bootstrap_servers().iter().all(|server| self.is_own_controller(server))
     }
 
     /// Every entry of `listeners`, those of the controller included.
@@ -254,6 +273,19 @@ impl Config {
     fn is_controllers(&self, listener: &Listener) -> bool {
         self.controller_listener_names().contains(&listener.name)
     }
+
+    /// Whether an address is that of one of this node's controller listeners. No name is looked up.
+    fn is_own_controller(&self, server: &HostPort) -> bool {
+        let advertised = self.advertised_controller_listeners().iter();
+        let mut own_hosts = advertised.map(|listener| (listener.host.as_str(), listener.port));
+        let is_advertised =
+            own_hosts.any(|(host, port)| port == server.port && host.eq_ignore_ascii_case(&server.host));
+        let bound = self.controller_listeners();
+        is_advertised
+            || bound.iter().any(|listener| {
+                listener.port == server.port && listener.reaches(&server.host, self.base.host_name.as_deref())
+            })
+    }
 }
 
 /// Layers.
@@ -283,7 +315,8 @@ impl Config {
             voters: Vec::new(),
             bootstrap_servers: Vec::new(),
         };
-        let mut config = Self { values, statics, base, alone: false, derived: placeholder };
+        let stand_ins = BTreeMap::new();
+        let mut config = Self { values, statics, stand_ins, base, alone: false, derived: placeholder };
         config.fill_in()?;
         config.derived = config.derive()?;
         rules::check(&config)?;
@@ -332,22 +365,7 @@ impl Config {
         Self::build(statics, self.base.clone()).map_err(|violation| InvalidConfig::request(violation.kafka))
     }
 
-    /// The default that holds for a key of this node: Kafka's, or the one of a lone node.
-    pub(crate) fn default_of(&self, key: &KeyDef) -> Value {
-        let lone = LONE_DEFAULTS.iter().find(|(name, _)| *name == key.name).filter(|_| self.alone);
-        match lone {
-            Some((_, text)) => key_value(key, text),
-            None if key.name == "log.dir" => self.base_log_dir().unwrap_or_else(|| table_default(key)),
-            None => table_default(key),
-        }
-    }
-
-    fn base_log_dir(&self) -> Option<Value> {
-        let dir = self.base.log_dir.as_ref()?;
-        Some(Value::List(vec![dir.to_string_lossy().into_owned()]))
-    }
-
-    /// Finds out whether the node is alone, and gives what is not set its default.
+    /// Finds out whether the node is alone, and what it stands on then.
     fn fill_in(&mut self) -> Result<(), Violation> {
         let roles = self.list("process.roles");
         let has = |role: &str| !self.is_set("process.roles") || roles.iter().any(|r| r == role);
@@ -361,12 +379,25 @@ impl Config {
         if !self.alone {
             rules::require_cluster_keys(self)?;
         }
-        for (at, key) in keys::all_broker().enumerate() {
-            if !self.statics.contains_key(key.name) {
-                self.values[at] = self.default_of(key);
-            }
+        self.stand_ins = self.find_stand_ins();
+        for (name, value) in &self.stand_ins {
+            let at = keys::broker_index(name).expect("stand-ins are of keys");
+            self.values[at] = key_value(keys::broker(name).expect("a key"), value);
         }
         Ok(())
+    }
+
+    /// The defaults of a lone node, and a folder where Kafka would use one below `/tmp`.
+    fn find_stand_ins(&self) -> BTreeMap<&'static str, String> {
+        let mut found = BTreeMap::new();
+        if self.alone {
+            found.extend(LONE_DEFAULTS.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        }
+        if let Some(dir) = self.base.log_dir.as_ref().filter(|_| !self.is_set("log.dirs")) {
+            found.insert("log.dir", dir.to_string_lossy().into_owned());
+        }
+        found.retain(|name, _| !self.is_set(name));
+        found
     }
 
     fn derive(&self) -> Result<Derived, Violation> {
@@ -478,10 +509,6 @@ fn key_value(key: &KeyDef, text: &str) -> Value {
         Kind::List if text.is_empty() => Value::List(Vec::new()),
         _ => key.parse(text).expect("a test checks the defaults"),
     }
-}
-
-fn table_default(key: &KeyDef) -> Value {
-    key.default_value().expect("a test checks the defaults")
 }
 
 fn mistyped(name: &str, value: &Value) -> ! {

@@ -76,6 +76,8 @@ pub struct Status {
     pub end: Offset,
     /// The last offset contained in the published image.
     pub last_applied: Offset,
+    /// The level of the feature `kraft.version`, which is kept by the quorum and not among the metadata.
+    pub kraft_version: i16,
     /// Whether this node is the controller and answers.
     pub active: bool,
     /// Why the metadata log is offline, when it is.

@@ -11,6 +11,7 @@
 //! <topic>-<partition>/                  the logs
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,11 +72,11 @@ pub struct PartitionFolder {
 impl LogDir {
     /// Makes the directory if there is none, locks it, and reads whose it is.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, LogError> {
-        disk.create_dir_all(path).map_err(failed("making", path))?;
+        make_folders(disk.as_ref(), path)?;
         let lock_path = path.join(LOCK_FILE);
         let lock = match disk.lock(&lock_path) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(LogError::InUse { path: path.to_owned() });
             }
             Err(error) => return Err(failed("locking", &lock_path)(error)),
@@ -105,10 +106,6 @@ impl LogDir {
 
     pub fn write_meta(&mut self, meta: MetaProperties) -> Result<(), LogError> {
         self.replace(META_FILE, &meta.encode())?;
-        // The directory itself may be new.
-        if let Some(parent) = self.path.parent() {
-            let _stored = self.disk.sync_dir(parent).map_err(failed("flushing", parent))?;
-        }
         self.meta = Some(meta);
         Ok(())
     }
@@ -220,6 +217,48 @@ impl LogDir {
             read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
         contents.map(|contents| MetaProperties::decode(&contents, &path)).transpose()
     }
+}
+
+/// Makes a folder and those above it, each with a name that is durable before anything is made in it.
+///
+/// A start that was killed may have made the lowest folder that is there and not stored its name, so that one is stored again, until
+/// the lock file tells that it was.
+fn make_folders(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    let is_there = |path: &Path| match disk.metadata(path) {
+        Ok(found) => Ok(found.is_some()),
+        Err(error) => Err(failed("looking for", path)(error)),
+    };
+    if is_there(&path.join(LOCK_FILE))? {
+        return Ok(());
+    }
+    let mut missing = Vec::new();
+    let mut lowest = path;
+    while !is_there(lowest)? {
+        missing.push(lowest);
+        let Some(parent) = lowest.parent() else { break };
+        lowest = parent;
+    }
+    if let Some(parent) = lowest.parent() {
+        match disk.sync_dir(parent) {
+            Ok(_stored) => {}
+            // No start has made a folder there: it would have failed at its name.
+            Err(error) if cannot_be_synced(&error) => {}
+            Err(error) => return Err(failed("flushing", parent)(error)),
+        }
+    }
+    for folder in missing.into_iter().rev() {
+        disk.create_dir_all(folder).map_err(failed("making", folder))?;
+        if let Some(parent) = folder.parent() {
+            let _stored = disk.sync_dir(parent).map_err(failed("flushing", parent))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is the folder's nature, or this user, that keeps it from being synced.
+fn cannot_be_synced(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
 
 impl MetaProperties {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dohle_config::Durability;
-use dohle_env::disk::{OpenMode, replace_file};
+use dohle_env::disk::{OpenMode, put_file};
 use dohle_env::{Disk, DiskFile};
 use dohle_types::Offset;
 
@@ -71,9 +71,9 @@ impl Dirty {
         self.sealed.retain(|(sealed, _)| *sealed != base);
     }
 
-    /// Whether storing it makes names in the folder, beside replacing the epochs, which sees to its own.
+    /// Whether storing it makes names in the folder.
     fn makes_names(&self) -> bool {
-        self.folder || self.metadata || !self.sealed.is_empty() || !self.snapshots.is_empty()
+        self.folder || self.metadata || self.epochs || !self.sealed.is_empty() || !self.snapshots.is_empty()
     }
 
     fn is_empty(&self) -> bool {
@@ -189,8 +189,7 @@ impl Flush {
         }
         if self.work.epochs {
             let path = self.dir.join(LEADER_EPOCH_FILE);
-            let _stored =
-                replace_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
+            put_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
         }
         if self.work.metadata {
             self.write(&self.dir.join(PARTITION_METADATA_FILE), &self.partition_metadata)?;

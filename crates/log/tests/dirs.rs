@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dohle_env::Disk;
-use dohle_env::disk::{OpenMode, SimDisk, read_file};
+use dohle_env::disk::{Fault, OpenMode, SimDisk, read_file};
 use dohle_log::checkpoint::{self, Offsets};
 use dohle_log::dirs::{CleanShutdown, FolderState, LogDir, MetaProperties};
 use dohle_log::names::{FileKind, FileState, file_name};
@@ -279,4 +279,31 @@ fn old_formats_are_read() {
     assert_eq!((found.offset, found.timestamp), (Offset(5), ms(777)));
     log.append_as_leader(vec![batch(1, 1, 800)], LeaderEpoch(0), ms(0)).unwrap();
     assert_eq!(log.end_offset(), Offset(7));
+}
+
+/// A folder that says whose it is says so after a power cut too, whatever was above it, and however an earlier start was killed.
+#[test]
+fn a_formatted_folder_and_those_above_it_survive() {
+    let path = Path::new("/srv/dohle/data");
+    let meta =
+        MetaProperties { cluster_id: "c".to_owned(), node_id: NodeId(1), directory_id: Some(Uuid::from_u128(7)) };
+    let format = |disk: &Arc<dyn Disk>| LogDir::open(disk, path)?.write_meta(meta.clone());
+    let operations = {
+        let (sim, disk) = simulated();
+        format(&disk).unwrap();
+        sim.operations()
+    };
+    for killed_at in 0..operations {
+        for seed in 0..8 {
+            let (sim, disk) = simulated();
+            sim.fail_at(killed_at, Fault::Crash);
+            assert!(format(&disk).is_err());
+            sim.kill();
+            format(&disk).unwrap();
+            sim.crash(seed);
+            let found = LogDir::open(&disk, path);
+            let found = found.unwrap_or_else(|error| panic!("killed at {killed_at}, power cut {seed}: {error}"));
+            assert_eq!(found.meta(), Some(&meta), "killed at {killed_at}, power cut {seed}");
+        }
+    }
 }

@@ -68,11 +68,11 @@ pub fn paths(config: &Config) -> Result<(Vec<PathBuf>, PathBuf), Failure> {
     Ok((paths, metadata_dir))
 }
 
-/// Who votes in a cluster that begins with this start. Only a node that is alone may decide that it is a quorum.
+/// Who votes in a cluster that begins with this start. Only a node that can be nobody's follower may decide that it is a quorum.
 fn initial_voters(config: &Config) -> InitialVoters {
     if !config.quorum_voters().is_empty() {
         InitialVoters::Configured
-    } else if config.is_alone() {
+    } else if config.is_own_quorum() {
         InitialVoters::Standalone(controller_endpoints(config))
     } else {
         InitialVoters::Join

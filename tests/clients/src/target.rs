@@ -217,12 +217,12 @@ impl Drop for Target {
     }
 }
 
-fn kafka_class_path() -> String {
+pub fn kafka_class_path() -> String {
     format!("{}/*", install::jars("kafka").display())
 }
 
 /// `DOHLE_BIN`, or the binary of this profile beside the test's own, built on first use.
-fn dohle_binary() -> &'static Path {
+pub fn dohle_binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         if let Some(given) = std::env::var_os("DOHLE_BIN") {
@@ -250,7 +250,7 @@ fn dohle_binary() -> &'static Path {
 }
 
 /// A port that nothing listens on; tests of other processes look for theirs at other places of the range.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 400) as u16 * 30;
     for _ in PORTS {
@@ -264,7 +264,7 @@ fn free_port() -> u16 {
 }
 
 /// Whether a broker behind the port answers Metadata (version 1) with at least one broker that is alive.
-fn answers(port: u16) -> bool {
+pub fn answers(port: u16) -> bool {
     metadata_brokers(port).is_some_and(|brokers| brokers > 0)
 }
 

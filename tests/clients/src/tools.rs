@@ -12,7 +12,7 @@ use crate::process::{Conversation, Process};
 const TOOL_LIMIT: Duration = Duration::from_secs(90);
 
 /// The tools by the names that scripts use.
-const CLASSES: [(&str, &str); 12] = [
+const CLASSES: [(&str, &str); 14] = [
     ("TopicCommand", "org.apache.kafka.tools.TopicCommand"),
     ("ConfigCommand", "kafka.admin.ConfigCommand"),
     ("ProducerPerformance", "org.apache.kafka.tools.ProducerPerformance"),
@@ -25,6 +25,8 @@ const CLASSES: [(&str, &str); 12] = [
     ("FeatureCommand", "org.apache.kafka.tools.FeatureCommand"),
     ("ConsoleProducer", "org.apache.kafka.tools.ConsoleProducer"),
     ("ConsoleConsumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+    ("DumpLogSegments", "org.apache.kafka.tools.DumpLogSegments"),
+    ("MetadataShell", "org.apache.kafka.shell.MetadataShell"),
 ];
 
 #[derive(Debug)]

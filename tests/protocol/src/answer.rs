@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use regex::{Captures, Regex};
 
 /// A timestamp this near to the present was taken from a clock.
 const NEAR_MS: i64 = 3 * 3600 * 1000;
@@ -69,8 +72,13 @@ impl Names {
             }
             _ => value.to_owned(),
         };
-        let mut replaced = replaced;
-        for (text, name) in self.texts.iter().chain(&[]) {
+        // A clock's reading inside of a sentence.
+        static INSIDE: OnceLock<Regex> = OnceLock::new();
+        let inside = INSIDE.get_or_init(|| Regex::new(r"\b1[0-9]{12}\b").expect("thirteen digits"));
+        let near = |text: &str| text.parse::<i64>().is_ok_and(|time| (time - now()).abs() < NEAR_MS);
+        let named = |found: &Captures<'_>| if near(&found[0]) { "<now>".to_owned() } else { found[0].to_owned() };
+        let mut replaced = inside.replace_all(&replaced, named).into_owned();
+        for (text, name) in &self.texts {
             replaced = replaced.replace(text, name);
         }
         for (id, name) in &self.ids {

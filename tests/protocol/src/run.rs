@@ -14,6 +14,8 @@ use crate::golden::{self, Answered};
 
 /// What is said of a request whose connection was closed.
 const CLOSED: &str = "the connection is closed";
+/// What is said of a request that nothing came of.
+const UNANSWERED: &str = "no answer";
 
 #[derive(Debug)]
 pub struct Run {
@@ -32,7 +34,8 @@ impl Run {
         let target = Target::with(Given::ByFile, &[("num.partitions", "2"), ("log.retention.ms", "-1")]);
         let at: SocketAddr = target.bootstrap().parse().expect("an address");
         let controller: SocketAddr = target.controller().parse().expect("an address");
-        let mut names = Names { port: at.port(), controller_port: controller.port(), ..Names::default() };
+        let mut names = Names::default();
+        (names.port, names.controller_port) = (at.port(), controller.port());
         names.texts.push((target.folder().join("data").display().to_string(), "<data>".to_owned()));
         names.texts.push((at.to_string(), "<broker>".to_owned()));
         names.texts.push((controller.to_string(), "<controller>".to_owned()));
@@ -72,10 +75,7 @@ impl Run {
         let response = self.connection().response::<R>(version);
         let lines = match &response {
             Some(response) => answer::lines(response, &mut self.names),
-            None => {
-                self.connection = None;
-                vec![CLOSED.to_owned()]
-            }
+            None => vec![self.without_answer().to_owned()],
         };
         self.keep(format!("{name} v{version}"), lines);
         response
@@ -98,9 +98,17 @@ impl Run {
     pub fn ask_raw(&mut self, name: &str, frame: &[u8]) {
         self.connection().send(frame);
         let answer = self.connection().receive();
-        let line = answer.as_ref().map_or(CLOSED.to_owned(), |frame| format!("an answer: bytes={}", frame.len()));
+        let line = match answer {
+            Some(frame) => format!("an answer: bytes={}", frame.len()),
+            None => self.without_answer().to_owned(),
+        };
         self.connection = None;
         self.keep(name.to_owned(), vec![line]);
+    }
+
+    fn without_answer(&mut self) -> &'static str {
+        let connection = self.connection.take();
+        if connection.is_some_and(|connection| connection.unanswered) { UNANSWERED } else { CLOSED }
     }
 
     /// Keeps something else that was seen.

@@ -18,13 +18,13 @@ pub struct Ended {
 }
 
 /// A command at the root of the repository. `xtask` stands for this program.
-pub fn command(root: &Path, words: &[&str]) -> Result<Command, String> {
-    let (program, arguments) = words.split_first().ok_or("an empty command")?;
-    let mut command = match *program {
+pub fn command(root: &Path, words: &[impl AsRef<str>]) -> Result<Command, String> {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let mut command = match words.next().ok_or("an empty command")? {
         "xtask" => Command::new(this_program()?),
         program => Command::new(program),
     };
-    command.args(arguments).current_dir(root);
+    command.args(words).current_dir(root);
     Ok(command)
 }
 

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::{Counts, Row, child};
 
-/// Packages whose tests are a suite of their own.
-const APART: &[&str] = &["dohle-tests-clients"];
+/// The folder of the whole-system suites, which start brokers.
+const WHOLE: &str = "tests";
 
 /// One package: where it lies, and the test programs cargo built of it.
 #[derive(Debug, Default)]
@@ -59,7 +59,8 @@ fn built(root: &Path) -> Result<BTreeMap<String, Package>, String> {
     let mut packages = workspace(root)?;
     let mut build = vec!["test", "--workspace", "--lib", "--bins", "--tests", "--no-run", "--locked"];
     build.push("--message-format=json-render-diagnostics");
-    APART.iter().for_each(|package| build.extend(["--exclude", package]));
+    let apart = apart(root)?;
+    apart.values().for_each(|package| build.extend(["--exclude", package]));
     let output = Command::new("cargo")
         .current_dir(root)
         .args(build)
@@ -99,7 +100,26 @@ fn package_name(id: &str, manifest: &str) -> String {
     }
 }
 
+/// The packages under `tests/`: the name of the folder and of the package.
+pub fn apart(root: &Path) -> Result<BTreeMap<String, String>, String> {
+    let whole = members(root)?.into_iter().filter(|(_, folder)| is_apart(root, folder));
+    let named = |(name, folder): (String, PathBuf)| {
+        (folder.file_name().unwrap_or_default().to_string_lossy().into_owned(), name)
+    };
+    Ok(whole.map(named).collect())
+}
+
+fn is_apart(root: &Path, folder: &Path) -> bool {
+    folder.parent().is_some_and(|parent| parent == root.join(WHOLE))
+}
+
 fn workspace(root: &Path) -> Result<BTreeMap<String, Package>, String> {
+    let ours = members(root)?.into_iter().filter(|(_, folder)| !is_apart(root, folder));
+    Ok(ours.map(|(name, folder)| (name, Package { folder, programs: Vec::new() })).collect())
+}
+
+/// The packages of the workspace and where they lie.
+fn members(root: &Path) -> Result<BTreeMap<String, PathBuf>, String> {
     let output = Command::new("cargo")
         .current_dir(root)
         .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
@@ -109,9 +129,9 @@ fn workspace(root: &Path) -> Result<BTreeMap<String, Package>, String> {
         .map_err(|_| format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)))?;
     let packages = said["packages"].as_array().into_iter().flatten().filter_map(|package| {
         let folder = Path::new(package["manifest_path"].as_str()?).parent()?.to_owned();
-        Some((package["name"].as_str()?.to_owned(), Package { folder, programs: Vec::new() }))
+        Some((package["name"].as_str()?.to_owned(), folder))
     });
-    Ok(packages.filter(|(name, _)| !APART.contains(&name.as_str())).collect())
+    Ok(packages.collect())
 }
 
 #[cfg(test)]

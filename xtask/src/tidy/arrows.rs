@@ -38,7 +38,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 Some(("services", _)) => service(dependency),
                 _ => None, // tests and tools may look at everything, and nothing may look at them
             };
-            if let Some((what, mend)) = fault.or_else(|| upwards(dependency)) {
+            if let Some((what, mend)) = fault.or_else(|| upwards(folder, dependency)) {
                 findings.push(Finding::new(&path, line, what, mend));
             }
         }
@@ -82,10 +82,10 @@ fn service(dependency: &str) -> Option<Fault> {
     })
 }
 
-/// Nothing uses the tools and the test suites.
-fn upwards(dependency: &str) -> Option<Fault> {
-    let tool = matches!(dependency, "xtask" | "dohle-bench" | "dohle-fuzz")
-        || dependency.starts_with("dohle-tests-");
+/// Nothing uses the tools; the test suites share what starts a broker among themselves.
+fn upwards(folder: &str, dependency: &str) -> Option<Fault> {
+    let suite = dependency.starts_with("dohle-tests-") && !folder.starts_with("tests/");
+    let tool = suite || matches!(dependency, "xtask" | "dohle-bench" | "dohle-fuzz");
     tool.then(|| {
         (
             format!("{dependency} is a tool or a suite, not a library"),
@@ -143,6 +143,9 @@ mod tests {
             found("crates/node/Cargo.toml", manifest),
             ["2:dohle-bench is a tool or a suite, not a library"]
         );
+        let manifest = "[dependencies]\ndohle-tests-clients = { path = \"../clients\" }\n";
+        assert!(found("tests/protocol/Cargo.toml", manifest).is_empty());
+        assert_eq!(found("bench/Cargo.toml", manifest).len(), 1);
         assert_eq!(found("crates/new/Cargo.toml", ""), ["1:crate new has no layer"]);
     }
 }

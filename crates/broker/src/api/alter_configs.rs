@@ -1,6 +1,7 @@
 //! AlterConfigs: the whole configuration of a resource replaced; the form before IncrementalAlterConfigs.
 
-use dohle_metadata::Image;
+use dohle_metadata::{Image, ResourceType};
+use dohle_types::ErrorCode;
 use dohle_wire::messages::AlterConfigsRequest;
 use dohle_wire::messages::alter_configs_request::AlterConfigsResource;
 use dohle_wire::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
@@ -45,6 +46,11 @@ fn judge(
     let keys = resource.configs.iter().map(|config| &*config.name);
     let nulls = resource.configs.iter().filter(|config| config.value.is_none()).map(|config| &*config.name);
     let change = Change { kind: resource.resource_type, name: &resource.resource_name };
+    if ResourceType(change.kind) == ResourceType::BROKER_LOGGER {
+        // Levels were never set by this API.
+        let message = format!("Unknown resource type {}", change.kind);
+        return Err((ErrorCode::InvalidRequest, Some(message)));
+    }
     config_change::check(context, names, &change, keys, nulls)?;
     config_change::check_broker(context, image, &change, |proposed| {
         proposed.clear();

@@ -42,14 +42,18 @@ pub fn start(context: Context, mut reader: Reader) -> Result<Reply, DecodeError>
 fn served(context: &Context) -> ApiVersionsResponse {
     let door = &context.peer.session.door;
     let image = context.core.image();
-    let lowest = |min: i16| if context.version < LEVEL_ZERO_SINCE { min.max(1) } else { min };
-    let supported = features::supported().into_iter().map(|(name, range)| SupportedFeatureKey {
+    let can_be_read = |min: i16| min > 0 || context.version >= LEVEL_ZERO_SINCE;
+    let readable = features::supported().into_iter().filter(|(_, range)| can_be_read(range.min));
+    let supported = readable.map(|(name, range)| SupportedFeatureKey {
         name: Text::from_static(name),
-        min_version: lowest(range.min),
+        min_version: range.min,
         max_version: range.max,
         ..Default::default()
     });
-    let finalized = image.features.finalized().map(|(name, level)| FinalizedFeatureKey {
+    // The quorum's own level is not in the image.
+    let kraft = context.core.controller().watch_status().borrow().kraft_version;
+    let kraft = (kraft > 0).then_some((features::KRAFT_VERSION, kraft));
+    let finalized = image.features.finalized().chain(kraft).map(|(name, level)| FinalizedFeatureKey {
         name: Text::from(name),
         max_version_level: level,
         min_version_level: level,

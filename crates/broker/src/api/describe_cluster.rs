@@ -43,18 +43,17 @@ fn mismatch(version: i16, asked: i8, served: i8) -> DescribeClusterResponse {
     let (code, message) = if matches!(asked, BROKERS | CONTROLLERS) {
         let name = if served == BROKERS { "BROKER" } else { "CONTROLLER" };
         let asked = if asked == BROKERS { "BROKER" } else { "CONTROLLER" };
-        let message = format!(
-            "The request was sent to an endpoint of the wrong type. Expected: {asked}, Received on: {name}"
-        );
-        (ErrorCode::MismatchedEndpointType, message)
+        let message =
+            format!("The request was sent to an endpoint of type {name}, but we wanted an endpoint of type {asked}");
+        // Version 0 knows nothing of types.
+        let code = if version == 0 { ErrorCode::InvalidRequest } else { ErrorCode::MismatchedEndpointType };
+        (code, message)
     } else {
         (ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {asked}"))
     };
     DescribeClusterResponse {
         error_code: code.code(),
         error_message: Some(Text::from(message)),
-        // Version 0 cannot say it; it only knows brokers.
-        endpoint_type: if version == 0 { BROKERS } else { served },
         ..Default::default()
     }
 }

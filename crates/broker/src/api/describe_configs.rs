@@ -9,12 +9,15 @@ use dohle_wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use crate::api::operations::resource_name;
 use crate::request::Context;
 use crate::settings;
 
 /// From this version on values carry their type and documentation.
 const DOCUMENTED_SINCE: i16 = 3;
+
+/// What is said of a resource type that is none.
+const MALFORMED: &str = "This most likely occurs because of a request being malformed by the client library or the \
+                         message was sent to an incompatible broker. See the broker logs for more details.";
 
 type Failure = (ErrorCode, Option<String>);
 
@@ -34,7 +37,8 @@ pub async fn handle(context: Context, request: DescribeConfigsRequest) -> Descri
         },
         Err((code, message)) => DescribeConfigsResult {
             error_code: code.code(),
-            error_message: message.map(Text::from),
+            // The field's default is no null.
+            error_message: Some(message.map(Text::from).unwrap_or_default()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
@@ -79,13 +83,19 @@ fn describe(
             Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
         },
         ResourceType::BROKER_LOGGER if name.is_empty() => invalid("Broker id must not be empty".to_owned()),
+        // No logger can be changed while the node runs, so none is shown.
+        ResourceType::BROKER_LOGGER => match name.parse::<i32>() {
+            Ok(id) if id == node.get() => Ok(Vec::new()),
+            Ok(_) => invalid(format!("Unexpected broker id, expected {node} but received {name}")),
+            Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
+        },
         ResourceType::CLIENT_METRICS if name.is_empty() => {
             invalid("Client metrics subscription name must not be empty".to_owned())
         }
         ResourceType::CLIENT_METRICS => Ok(describe::client_metrics(&own)),
         ResourceType::GROUP if name.is_empty() => invalid("Group name must not be empty".to_owned()),
         ResourceType::GROUP => Ok(describe::group(&own, &dynamic, config)),
-        other => invalid(format!("Unsupported resource type: {}", resource_name(other))),
+        _ => invalid(MALFORMED.to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! DescribeLogDirs: what lies in each log directory, and how large it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use dohle_metadata::Image;
 use dohle_types::{PartitionIndex, TopicPartition};
@@ -74,5 +74,8 @@ fn wanted(context: &Context, image: &Image, request: &DescribeLogDirsRequest) ->
             }
         }
     }
+    // What is asked for twice is told once.
+    let mut seen = HashSet::new();
+    wanted.retain(|(_, id)| seen.insert(*id));
     wanted
 }

@@ -3,7 +3,9 @@
 use dohle_metadata::{Image, Topic};
 use dohle_types::{ErrorCode, PartitionIndex, is_internal_topic, validate_topic_name};
 use dohle_wire::Text;
-use dohle_wire::messages::describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+use dohle_wire::messages::describe_topic_partitions_request::{
+    Cursor as RequestCursor, DescribeTopicPartitionsRequest, TopicRequest,
+};
 use dohle_wire::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
     DescribeTopicPartitionsResponseTopic,
@@ -20,8 +22,13 @@ pub async fn handle(
     let most =
         context.core.config().int("max.request.partition.size.limit").min(request.response_partition_limit);
     let mut left = usize::try_from(most).unwrap_or(0).max(1);
+    if let Some(cursor) = &request.cursor
+        && !is_valid(cursor, &request.topics)
+    {
+        return refuse(&request.topics);
+    }
     let (from_topic, from_partition) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index.max(0)),
+        Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (Text::new(), 0),
     };
     let mut names: Vec<Text> = if request.topics.is_empty() {
@@ -55,6 +62,22 @@ pub async fn handle(
     DescribeTopicPartitionsResponse { topics, next_cursor, ..Default::default() }
 }
 
+/// A cursor points at a partition, of a topic that is asked for.
+fn is_valid(cursor: &RequestCursor, topics: &[TopicRequest]) -> bool {
+    let is_asked = topics.is_empty() || topics.iter().any(|topic| topic.name == cursor.topic_name);
+    cursor.partition_index >= 0 && is_asked
+}
+
+fn refuse(topics: &[TopicRequest]) -> DescribeTopicPartitionsResponse {
+    let topics = topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone()),
+        topic_authorized_operations: operations::NOT_ASKED,
+        ..Default::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
+}
+
 fn cursor(topic_name: Text, partition_index: i32) -> Cursor {
     Cursor { topic_name, partition_index, ..Default::default() }
 }
@@ -66,6 +89,7 @@ fn unknown(name: Text) -> DescribeTopicPartitionsResponseTopic {
         error_code: code.code(),
         is_internal: is_internal_topic(&name),
         name: Some(name),
+        topic_authorized_operations: operations::ON_TOPIC,
         ..Default::default()
     }
 }

@@ -118,7 +118,8 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
                 offset: Offset(partition.fetch_offset),
                 log_start: Offset(partition.log_start_offset),
                 max_bytes: partition.partition_max_bytes,
-                current_leader_epoch: partition.current_leader_epoch,
+                // Below zero means that the client knows none.
+                current_leader_epoch: partition.current_leader_epoch.max(-1),
                 last_fetched_epoch: partition.last_fetched_epoch,
             };
             let name =
@@ -126,6 +127,7 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
             named.push((name, wanted));
         }
     }
+    let named = last_of_each(named);
     if context.version < SESSIONS_SINCE {
         return Ok(Plan { session_id: 0, partitions: named, incremental: false });
     }
@@ -143,6 +145,22 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
     let session = (request.session_id, request.session_epoch);
     let mut sessions = context.core.sessions.borrow_mut();
     sessions.plan(now, chance, session, uses_ids, named, &forgotten).map_err(|code| (code, 0))
+}
+
+/// A partition that is named again is asked for once, at its first place and as it was named last.
+fn last_of_each(named: Vec<(PartitionName, Wanted)>) -> Vec<(PartitionName, Wanted)> {
+    let mut places: HashMap<PartitionName, usize> = HashMap::with_capacity(named.len());
+    let mut each: Vec<(PartitionName, Wanted)> = Vec::with_capacity(named.len());
+    for (name, wanted) in named {
+        match places.get(&name) {
+            Some(&at) => each[at].1 = wanted,
+            None => {
+                places.insert(name.clone(), each.len());
+                each.push((name, wanted));
+            }
+        }
+    }
+    each
 }
 
 fn topic_name(uses_ids: bool, topic: &FetchTopic) -> TopicName {
@@ -166,8 +184,9 @@ fn resolve(image: &Image, plan: &Plan, replica: i32) -> (Vec<Want>, Vec<Outcome>
             outcomes.push(Err(Refused::new(ErrorCode::UnknownTopicOrPartition)));
             continue;
         };
-        // A replica that the controller did not assign is not served as one.
-        if replica >= 0 && !partition.replicas.contains(&NodeId(replica)) {
+        // A replica that the controller did not assign is not served as one, nor is the leader itself.
+        let follows = partition.replicas.contains(&NodeId(replica)) && NodeId(replica) != partition.leader;
+        if replica >= 0 && !follows {
             outcomes.push(Err(Refused::new(ErrorCode::NotLeaderOrFollower)));
             continue;
         }
@@ -373,10 +392,14 @@ fn partition_data(
             }
         }
         Err(refused) => {
+            let unknown =
+                matches!(refused.code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
             let mut data = PartitionData {
                 partition_index,
                 error_code: refused.code.code(),
                 high_watermark: Offset::NONE.get(),
+                // Only an answer that no log had a part in has an empty list here.
+                aborted_transactions: unknown.then(Vec::new),
                 records: Some(RecordBytes::default()),
                 ..Default::default()
             };

@@ -11,6 +11,7 @@ use dohle_wire::messages::list_offsets_request::{
 use dohle_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use dohle_wire::Text;
 use tokio::sync::oneshot;
 
 use crate::partition::{Isolation, Partition, Refused};
@@ -68,9 +69,9 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
             .collect();
         asked.push((topic, partitions));
     }
-    let mut topics = Vec::with_capacity(asked.len());
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::with_capacity(asked.len());
     for (topic, asked) in asked {
-        let mut partitions = Vec::with_capacity(asked.len());
+        let mut partitions: Vec<ListOffsetsPartitionResponse> = Vec::with_capacity(asked.len());
         for (partition, answer) in asked {
             let answer = match answer {
                 Ok(receiver) => {
@@ -80,9 +81,24 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
             };
             partitions.push(respond(context.version, partition.partition_index, answer));
         }
-        topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions, ..Default::default() });
+        gather(&mut topics, &topic.name, partitions);
     }
     ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// Adds answers under one heading for each topic, and one answer for a partition that was named twice.
+fn gather(topics: &mut Vec<ListOffsetsTopicResponse>, name: &Text, answers: Vec<ListOffsetsPartitionResponse>) {
+    let at = topics.iter().position(|topic| topic.name == *name).unwrap_or_else(|| {
+        topics.push(ListOffsetsTopicResponse { name: name.clone(), ..Default::default() });
+        topics.len() - 1
+    });
+    for answer in answers {
+        let twice = answer.error_code == ErrorCode::InvalidRequest.code();
+        let known = &mut topics[at].partitions;
+        if !twice || known.iter().all(|known| known.partition_index != answer.partition_index) {
+            known.push(answer);
+        }
+    }
 }
 
 /// Partitions that the request names more than once.

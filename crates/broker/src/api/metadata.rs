@@ -1,9 +1,12 @@
 //! Metadata: the brokers, and the leaders of the topics that were asked for; makes topics that are missing where that is allowed.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use dohle_metadata::{Broker, Image, PartitionState, Topic};
 use dohle_types::{ErrorCode, NodeId, TopicId, is_internal_topic, validate_topic_name};
 use dohle_wire::Text;
-use dohle_wire::messages::MetadataRequest;
+use dohle_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use dohle_wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -24,10 +27,20 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
     let listener = context.peer.session.door.name.clone();
     let mut topics = Vec::new();
     match &request.topics {
+        Some(asked) if context.version < IDS_SINCE && asked.iter().any(|topic| !topic.topic_id.is_zero()) => {
+            return no_ids_yet(asked);
+        }
+        Some(asked) if asked.iter().any(|topic| !topic.topic_id.is_zero()) => {
+            // Who names one topic by its id names all by their ids.
+            let ids: Vec<TopicId> = asked.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero()).collect();
+            topics.extend(unique(ids).into_iter().map(|id| by_id(&context, &image, id)));
+        }
         Some(asked) if context.version >= NULL_IS_ALL_SINCE || !asked.is_empty() => {
+            let asked: Vec<Option<Text>> = unique(asked.iter().map(|topic| topic.name.clone()).collect());
             let missing: Vec<Text> = asked
                 .iter()
-                .filter_map(|topic| topic.name.clone())
+                .flatten()
+                .cloned()
                 .filter(|name| image.topics.by_name(name).is_none())
                 .collect();
             let mut failures = Vec::new();
@@ -35,20 +48,15 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
                 failures = auto_topics::create(&context, &missing).await;
                 image = context.core.image();
             }
-            for topic in asked {
-                let found = match &topic.name {
-                    Some(name) if topic.topic_id.is_zero() || context.version < IDS_SINCE => {
-                        by_name(&context, &image, name, &failures)
-                    }
-                    _ => by_id(&context, &image, topic.topic_id),
-                };
-                topics.push(found);
-            }
+            topics.extend(asked.iter().map(|name| match name {
+                Some(name) => by_name(&context, &image, name, &failures),
+                None => by_id(&context, &image, TopicId::ZERO),
+            }));
         }
         _ => topics.extend(image.topics.iter().map(|topic| describe(&context, &image, topic))),
     }
     if request.include_topic_authorized_operations {
-        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code != ErrorCode::UnknownTopicId.code()) {
             topic.topic_authorized_operations = operations::ON_TOPIC;
         }
     }
@@ -66,6 +74,23 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
         cluster_authorized_operations,
         ..Default::default()
     }
+}
+
+/// The elements in their order, each once.
+fn unique<T: Clone + Eq + Hash>(elements: Vec<T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    elements.into_iter().filter(|element| seen.insert(element.clone())).collect()
+}
+
+/// The answer to ids in a version whose requests have room for them, but may not use it yet.
+fn no_ids_yet(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let topics = asked.iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { topics: topics.collect(), ..Default::default() }
 }
 
 /// The brokers that clients of a listener can reach.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dohle_env::task;
 use dohle_log::Appended;
 use dohle_metadata::Image;
-use dohle_records::{ProducePolicy, ProduceRejection, validate_produce};
+use dohle_records::{BatchHeader, ProducePolicy, ProduceRejection, validate_produce};
 use dohle_types::{
     ErrorCode, NodeId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, is_internal_topic,
 };
@@ -42,6 +42,8 @@ enum Acks {
 /// What became of one partition's batch.
 enum Outcome {
     Waiting(oneshot::Receiver<Result<Acknowledged, Refused>>),
+    /// Not appended; the answer tells where the log starts all the same.
+    Rejected(Failed, oneshot::Receiver<Offset>),
     Done(Result<Acknowledged, Failed>),
 }
 
@@ -69,10 +71,28 @@ pub fn start(context: Context, mut reader: Reader) -> Result<Reply, DecodeError>
     };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let image = context.core.image();
-    let topics =
-        request.topic_data.into_iter().map(|topic| dispatch(&context, &image, acks, topic)).collect();
+    let topics = if request.transactional_id.is_none() && request.topic_data.iter().any(has_transaction) {
+        // Who may write to a transaction is told by its id.
+        let code = ErrorCode::TransactionalIdAuthorizationFailed;
+        request.topic_data.into_iter().map(|topic| refuse(topic, code)).collect()
+    } else {
+        request.topic_data.into_iter().map(|topic| dispatch(&context, &image, acks, topic)).collect()
+    };
     context.core.metrics.produce_requests.add(1);
     Ok(Reply::Later(Box::pin(finish(context, acks.unwrap_or(Acks::Leader), timeout, topics))))
+}
+
+/// Whether a batch in front says that it belongs to a transaction.
+fn has_transaction(topic: &TopicProduceData) -> bool {
+    topic.partition_data.iter().flat_map(|data| &data.records).any(|records| {
+        let header = records.chunks().first().and_then(|first| BatchHeader::parse(first).ok());
+        header.is_some_and(|header| header.is_transactional())
+    })
+}
+
+fn refuse(topic: TopicProduceData, code: ErrorCode) -> Topic {
+    let done = |data: PartitionProduceData| (PartitionIndex(data.index), Outcome::Done(Err(Failed::new(code))));
+    Topic { name: topic.name, id: topic.topic_id, partitions: topic.partition_data.into_iter().map(done).collect() }
 }
 
 /// Hands the batches of one topic to their partitions.
@@ -93,17 +113,18 @@ fn dispatch(context: &Context, image: &Image, acks: Option<Acks>, topic: TopicPr
     };
     let partitions = topic.partition_data.into_iter().map(|data| {
         let index = PartitionIndex(data.index);
-        let outcome = match (acks, found) {
-            (None, _) => Err(Failed::new(ErrorCode::InvalidRequiredAcks)),
-            (_, None) => Err(Failed::new(unknown)),
-            (Some(_), Some(found)) if found.partitions.get(index).is_none() => {
-                Err(Failed::new(ErrorCode::UnknownTopicOrPartition))
+        let failed = |code| Outcome::Done(Err(Failed::new(code)));
+        let outcome = match (found, acks) {
+            (None, _) => failed(unknown),
+            (Some(found), _) if found.partitions.get(index).is_none() => {
+                failed(ErrorCode::UnknownTopicOrPartition)
             }
-            (Some(acks), Some(_)) => {
+            (Some(_), None) => failed(ErrorCode::InvalidRequiredAcks),
+            (Some(_), Some(acks)) => {
                 append(context, image, acks, &name, TopicPartition { topic: id, partition: index }, data)
             }
         };
-        (index, outcome.map_or_else(|failed| Outcome::Done(Err(failed)), Outcome::Waiting))
+        (index, outcome)
     });
     let partitions = partitions.collect();
     Topic { name, id, partitions }
@@ -117,18 +138,21 @@ fn append(
     name: &Text,
     id: TopicPartition,
     data: PartitionProduceData,
-) -> Result<oneshot::Receiver<Result<Acknowledged, Refused>>, Failed> {
+) -> Outcome {
     if is_internal_topic(name) && context.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
-        return Err(Failed::new(ErrorCode::InvalidTopicException));
+        return Outcome::Done(Err(Failed::new(ErrorCode::InvalidTopicException)));
     }
     let settings = context.core.settings(image, id.topic, name);
     let policy = ProducePolicy::new(name, id.partition, &settings);
     let now = context.core.env().clock.now();
     let records = data.records.unwrap_or_default().into_bytes();
-    let checked = validate_produce(records, &policy, context.version, now).map_err(Failed::rejected)?;
+    let checked = match validate_produce(records, &policy, context.version, now) {
+        Ok(checked) => checked,
+        Err(rejection) => return reject(context, id, rejection),
+    };
     if checked.batches.iter().any(|batch| batch.header.is_transactional()) {
         // Nobody coordinates transactions here, so none can be open.
-        return Err(Failed::new(ErrorCode::InvalidTxnState));
+        return Outcome::Done(Err(Failed::new(ErrorCode::InvalidTxnState)));
     }
     let (answer, answered) = oneshot::channel();
     let core = &context.core;
@@ -143,7 +167,21 @@ fn append(
             }),
         );
     });
-    Ok(answered)
+    Outcome::Waiting(answered)
+}
+
+/// A batch that is not handed on. Where the answer tells the start of the log, its owner is asked.
+fn reject(context: &Context, id: TopicPartition, rejection: ProduceRejection) -> Outcome {
+    let tells_log_start = rejection.tells_log_start;
+    let failed = Failed::rejected(rejection);
+    if !tells_log_start {
+        return Outcome::Done(Err(failed));
+    }
+    let log_start = context.core.ask(id, |_, partition, answer| {
+        let start = partition.map(|partition| partition.with_log(|log| log.start_offset()));
+        _ = answer.send(start.ok().flatten().unwrap_or(Offset::NONE));
+    });
+    Outcome::Rejected(failed, log_start)
 }
 
 /// Waits for the partitions and makes the response.
@@ -159,6 +197,9 @@ async fn finish(context: Context, acks: Acks, timeout: Duration, topics: Vec<Top
         for (index, outcome) in topic.partitions {
             let result = match outcome {
                 Outcome::Done(result) => result,
+                Outcome::Rejected(failed, log_start) => {
+                    Err(Failed { log_start: log_start.await.unwrap_or(Offset::NONE), ..failed })
+                }
                 Outcome::Waiting(answer) => {
                     let left = deadline.since(context.core.env().clock.tick());
                     wait(answer, left).await
@@ -202,6 +243,7 @@ async fn finish_silently(topics: Vec<Topic>) -> Response {
         for (_, outcome) in topic.partitions {
             let failed = match outcome {
                 Outcome::Done(result) => result.is_err(),
+                Outcome::Rejected(..) => true,
                 // An answer comes only when the append failed; otherwise the channel just closes.
                 Outcome::Waiting(answer) => matches!(answer.await, Ok(Err(_))),
             };

@@ -7,7 +7,7 @@ use crate::api::get_telemetry_subscriptions::{EMPTY_SUBSCRIPTION, MAX_BYTES};
 use crate::request::Context;
 
 pub async fn handle(_context: Context, request: PushTelemetryRequest) -> PushTelemetryResponse {
-    let code = if request.client_instance_id.is_zero() {
+    let code = if request.client_instance_id.is_reserved() {
         ErrorCode::InvalidRequest
     } else if request.subscription_id != EMPTY_SUBSCRIPTION {
         ErrorCode::UnknownSubscriptionId

@@ -224,13 +224,14 @@ impl Shell {
         if self.images.borrow().offset != image.offset {
             self.images.send_replace(Arc::new(image.clone()));
         }
-        let (active, end, last_applied) = (self.active, self.store.end(), image.offset);
-        let high_watermark = self.raft.high_watermark();
+        let mut now = self.status.borrow().clone();
+        (now.active, now.end, now.last_applied) = (self.active, self.store.end(), image.offset);
+        now.high_watermark = self.raft.high_watermark();
+        now.kraft_version = self.raft.voters().kraft_version();
         self.status.send_if_modified(|status| {
-            let before = (status.active, status.end, status.last_applied, status.high_watermark);
-            (status.active, status.end, status.last_applied, status.high_watermark) =
-                (active, end, last_applied, high_watermark);
-            before != (active, end, last_applied, high_watermark)
+            let changed = *status != now;
+            *status = now;
+            changed
         });
     }
 

@@ -124,14 +124,25 @@ pub trait DiskLock: Send + Sync {}
 ///
 /// A crash at any point leaves either the old contents or the new.
 pub fn replace_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<Synced> {
-    let folder = path.parent().expect("a file has a folder");
+    put_file(disk, path, contents)?;
+    disk.sync_dir(path.parent().expect("a file has a folder"))
+}
+
+/// As [`replace_file`], for a caller that syncs the folder for several names at once: until then a crash may bring the old
+/// contents back.
+pub fn put_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let file = disk.open(&temporary, OpenMode::Create)?;
-    file.set_len(0)?;
+    let file = match disk.open(&temporary, OpenMode::CreateNew) {
+        // Left by a process that was killed. A file that is new has no sync that failed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove_file(&temporary)?;
+            disk.open(&temporary, OpenMode::CreateNew)?
+        }
+        opened => opened?,
+    };
     file.write_all_at(&[io::IoSlice::new(contents)], 0)?;
     let _written = file.sync_data()?;
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(folder)
+    disk.rename(&temporary, path)
 }
 
 /// The whole of a file that should be at most `limit` bytes long. `Ok(None)` when there is none.

@@ -71,7 +71,8 @@ impl Turn<'_> {
                 .iter()
                 .map(|key| UpdatableFeatureResult {
                     feature: key.feature.clone(),
-                    error_message: None,
+                    // The name of the error, which is what Kafka says here of a success.
+                    error_message: Some("NONE".into()),
                     ..Default::default()
                 })
                 .collect(),

@@ -1,0 +1,222 @@
+//! Kafka's tools find no fault in any file of a life of Dohle: written with every codec, rolled, purged, altered, killed, stopped.
+#![allow(clippy::disallowed_methods)] // drives real programs
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dohle_tests_clients::checks::Checks;
+use dohle_tests_clients::client::{Client, Session};
+use dohle_tests_clients::content::Contents;
+use dohle_tests_clients::tools::Tools;
+use dohle_tests_upgrade::inspect::{accepts, files, shows};
+use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
+use serde_json::Value;
+
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+const PARTITIONS: u64 = 3;
+/// Written with one codec at a time.
+const RECORDS: u64 = 900;
+const LARGE_BYTES: u64 = 600_000;
+/// A snapshot of the metadata after so many bytes of records: several of them in this life.
+const SNAPSHOT_BYTES: &str = "3000";
+/// How long deleted files and deleted partitions may stay.
+const GONE_LIMIT: Duration = Duration::from_secs(10);
+const GONE_POLL: Duration = Duration::from_millis(20);
+
+#[test]
+fn kafkas_tools_find_no_fault() {
+    let mut life = Life::begin();
+    life.first_part();
+    life.node.end(End::Killed);
+    life.node.start(Program::Dohle);
+    life.second_part();
+    life.node.end(End::Clean);
+    life.judge_logs();
+    life.judge_indexes();
+    life.judge_metadata();
+    life.checks.finish(OWED);
+}
+
+const OWED: usize = 44;
+
+struct Life {
+    node: Node,
+    client: Session,
+    tools: Tools,
+    checks: Checks,
+}
+
+impl Life {
+    fn begin() -> Life {
+        let settings = [("metadata.log.max.record.bytes.between.snapshots", SNAPSHOT_BYTES)];
+        let mut node = Node::new(Quorum::InTheLog, &settings);
+        node.start(Program::Dohle);
+        let client = Client::FranzGo.start(&node.bootstrap(), node.folder());
+        let tools = Tools::start(node.folder());
+        Life { node, client, tools, checks: Checks::of("files") }
+    }
+
+    fn first_part(&mut self) {
+        self.create("codecs", "segment.bytes:1048576,index.interval.bytes:256");
+        self.create("compacted", "cleanup.policy:compact,segment.bytes:1048576,min.cleanable.dirty.ratio:0.1");
+        self.create("purged", "segment.bytes:1048576,file.delete.delay.ms:0");
+        self.create("gone", "file.delete.delay.ms:0");
+        for topic in ["codecs", "purged", "gone"] {
+            self.write(topic, 0, &CODECS);
+            self.write_large(topic, 4);
+        }
+        self.configure("--alter --add-config log.segment.ms=86400000,message.max.bytes=2000000");
+    }
+
+    fn second_part(&mut self) {
+        self.write("codecs", 1, &CODECS);
+        self.write_large("codecs", 4);
+        let purged = self.client.ask("purge topic=purged partition=0 offset=1504");
+        self.checks.equal(purged["low_watermark"].as_u64(), Some(1504), "the low watermark after a purge");
+        self.client.ask("alter topic=purged config=retention.ms:9999999999,segment.bytes:2097152");
+        self.client.ask("reset topic=purged config=segment.bytes:");
+        self.client.ask("grow topic=compacted partitions=5");
+        self.client.ask("delete topic=gone");
+        self.configure("--alter --delete-config log.segment.ms");
+        self.wait_until_gone("the segments before the purge", |path| path.contains("purged-0/00000000000000000000."));
+        self.wait_until_gone("the deleted topic", |path| path.contains("/gone-"));
+    }
+
+    fn create(&mut self, topic: &str, config: &str) {
+        self.client.ask(&format!(
+            "create topic={topic} partitions={PARTITIONS} replicas=1 config=retention.ms:-1,{config}"
+        ));
+        let ends = format!("ends topic={topic} partitions={PARTITIONS}");
+        while self.client.ask_or_wait(&ends).is_none() {
+            std::thread::sleep(GONE_POLL);
+        }
+    }
+
+    fn write(&mut self, topic: &str, round: u64, codecs: &[&str]) {
+        let contents = Contents { seed: 7, partitions: PARTITIONS, count: RECORDS, header_nulls: true };
+        for (step, codec) in codecs.iter().enumerate() {
+            let from = (round * codecs.len() as u64 + step as u64) * RECORDS;
+            let command = format!(
+                "produce topic={topic} from={from} codec={codec} idempotent={} {}",
+                step % 2 == 0,
+                contents.arguments()
+            );
+            let sent = self.client.ask(&command);
+            self.checks.equal(sent["records"].as_u64(), Some(RECORDS), command);
+        }
+    }
+
+    fn write_large(&mut self, topic: &str, count: usize) {
+        for _ in 0..count {
+            let bytes = LARGE_BYTES;
+            self.client.ask(&format!("big topic={topic} partition=0 bytes={bytes} idempotent=true"));
+        }
+    }
+
+    /// Alters the configuration of all brokers by Kafka's tool.
+    fn configure(&mut self, what: &str) {
+        let words = format!(
+            "ConfigCommand --bootstrap-server {} --entity-type brokers --entity-default {what}",
+            self.node.bootstrap()
+        );
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let printed = self.tools.run(&words, "");
+        self.checks.equal(printed.exit, 0, format!("{what}: {} {}", printed.out, printed.err));
+    }
+
+    fn wait_until_gone(&mut self, what: &str, is_meant: impl Fn(&str) -> bool) {
+        let dir = self.node.log_dir();
+        let remain = || ["log", "deleted"].iter().flat_map(|e| files(&dir, e)).any(|f| is_meant(&f.display().to_string()));
+        let until = Instant::now() + GONE_LIMIT;
+        while remain() && Instant::now() < until {
+            std::thread::sleep(GONE_POLL);
+        }
+        self.checks.that(!remain(), format!("{what}: gone"));
+    }
+
+    /// The files of the partitions with this extension; the metadata's are judged apart.
+    fn of_partitions(&self, extension: &str) -> Vec<PathBuf> {
+        let mut found = files(&self.node.log_dir(), extension);
+        found.retain(|path| !path.components().any(|c| c.as_os_str() == "__cluster_metadata-0"));
+        found
+    }
+
+    fn of_metadata(&self, extension: &str) -> Vec<PathBuf> {
+        files(&self.node.log_dir().join("__cluster_metadata-0"), extension)
+    }
+
+    /// Every record of every segment.
+    fn judge_logs(&mut self) {
+        let logs = self.of_partitions("log");
+        println!("{} segments", logs.len());
+        self.checks.that(logs.len() > 11 + 5, format!("segments were rolled: {} files", logs.len()));
+        let deep = accepts(&mut self.tools, "--deep-iteration", &logs);
+        for codec in CODECS {
+            self.checks.that(deep.contains(&format!("compresscodec: {codec} ")), format!("batches with {codec}"));
+        }
+        let records = deep.lines().filter(|line| line.starts_with("| offset: ")).count() as u64;
+        // The purge has deleted a part of one partition; the others are whole.
+        let codecs = 2 * (CODECS.len() as u64 * RECORDS + 4);
+        self.checks.that(records > codecs, format!("{records} records, more than the {codecs} of one topic"));
+        accepts(&mut self.tools, "", &logs);
+        self.checks.that(true, "the batches of every segment");
+    }
+
+    /// Every index, as it is checked at Kafka's start, against its log, and as it is printed; every producer's state.
+    fn judge_indexes(&mut self) {
+        let logs = self.of_partitions("log").len();
+        for extension in ["index", "timeindex"] {
+            let indexes = self.of_partitions(extension);
+            self.checks.equal(indexes.len(), logs, format!("each segment has its .{extension}"));
+            let sane = accepts(&mut self.tools, "--index-sanity-check", &indexes);
+            let passed = sane.lines().filter(|l| l.ends_with("passed sanity check.") || l.ends_with("is empty."));
+            self.checks.equal(passed.count(), logs, format!("each .{extension} is sane"));
+            accepts(&mut self.tools, "--verify-index-only", &indexes);
+            let printed = accepts(&mut self.tools, "", &indexes);
+            let entries = printed.lines().filter(|l| l.starts_with("offset: ") || l.starts_with("timestamp: ")).count();
+            println!("{entries} entries of .{extension}");
+            self.checks.that(entries > logs, format!("the .{extension} files have {entries} entries"));
+        }
+        let snapshots = self.of_partitions("snapshot");
+        let printed = accepts(&mut self.tools, "", &snapshots);
+        let producers = printed.lines().filter(|l| l.starts_with("producerId: ")).count();
+        self.checks.that(producers > 3, format!("{producers} states of producers in {} files", snapshots.len()));
+        let aborted = self.of_partitions("txnindex");
+        self.checks.equal(aborted, Vec::new(), "no transaction was aborted");
+    }
+
+    /// The metadata log, the bootstrap checkpoint and every snapshot: decoded, and loaded by the shell.
+    fn judge_metadata(&mut self) {
+        let decoder = "--cluster-metadata-decoder --skip-record-metadata --deep-iteration";
+        let logs = self.of_metadata("log");
+        let records = accepts(&mut self.tools, decoder, &logs);
+        for kind in ["FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_RECORD", "CONFIG_RECORD", "REMOVE_TOPIC_RECORD"] {
+            self.checks.that(records.contains(&format!("\"type\":\"{kind}\"")), format!("a {kind} in the log"));
+        }
+        for extension in ["index", "timeindex"] {
+            let indexes = self.of_metadata(extension);
+            accepts(&mut self.tools, "--index-sanity-check", &indexes);
+            accepts(&mut self.tools, "--verify-index-only", &indexes);
+        }
+        accepts(&mut self.tools, "", &self.of_metadata("snapshot"));
+        self.checks.that(true, "the indexes and producer states of the metadata");
+        let snapshots = self.of_metadata("checkpoint");
+        self.checks.that(!snapshots.is_empty(), "snapshots of the metadata");
+        let bootstrap = self.node.log_dir().join("bootstrap.checkpoint");
+        let all: Vec<PathBuf> = snapshots.iter().chain([&bootstrap]).cloned().collect();
+        let decoded = accepts(&mut self.tools, decoder, &all);
+        self.checks.equal(decoded.matches("SnapshotFooter").count(), 0, "records of the quorum are not printed");
+        println!("{} snapshots", snapshots.len());
+        self.judge_image(&bootstrap, snapshots.last().expect("checked"));
+    }
+
+    fn judge_image(&mut self, bootstrap: &PathBuf, latest: &PathBuf) {
+        let features = ["metadataVersion:\n      Optional[4.3-IV0]", "finalized_transaction.version:\n      2"];
+        let shown = shows(&mut self.tools, bootstrap, "tree /");
+        for feature in features {
+            self.checks.that(shown.contains(feature), format!("bootstrap.checkpoint has {feature}\n{shown}"));
+        }
+        println!("{}", shows(&mut self.tools, latest, "tree /"));
+        let _: Option<Value> = None;
+    }
+}

@@ -1,0 +1,70 @@
+//! Dohle starts on what Kafka wrote, Kafka starts on what Dohle wrote, with one `server.properties`, after clean stops and kills.
+#![allow(clippy::disallowed_methods)] // drives real programs
+
+use std::time::Duration;
+
+use dohle_tests_clients::client::everything;
+use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
+use dohle_tests_upgrade::relay::{OWED_BY_LOAD, Relay, owed_by_turn};
+
+/// Kafka's controller lets a broker in again only when the session of the one that was killed has run out; by default after 9 s.
+const SHORT_SESSION: [(&str, &str); 2] =
+    [("broker.session.timeout.ms", "1500"), ("broker.heartbeat.interval.ms", "500")];
+const HAND_OVERS_OF_A_FULL_RUN: usize = 10;
+
+/// Kafka's tool formats, Dohle begins on the empty folder; each hand-over once, cleanly and not.
+#[test]
+fn formatted_by_kafka() {
+    let node = Node::new(Quorum::InTheLog, &SHORT_SESSION);
+    node.format_by_kafka();
+    let turns = [
+        (Program::Dohle, End::Clean),
+        (Program::Kafka, End::Killed),
+        (Program::Dohle, End::Killed),
+        (Program::Kafka, End::Clean),
+    ];
+    relay("formatted by Kafka", node, &turns, Program::Dohle);
+}
+
+/// The voters are in the configuration; Kafka fills the folder first.
+#[test]
+fn voters_in_the_file() {
+    let node = Node::new(Quorum::InTheFile, &SHORT_SESSION);
+    node.format_by_kafka();
+    relay("voters in the file", node, &[(Program::Kafka, End::Clean)], Program::Dohle);
+}
+
+/// Dohle formats the folder by itself.
+#[test]
+fn formatted_by_dohle() {
+    let node = Node::new(Quorum::InTheLog, &SHORT_SESSION);
+    relay("formatted by Dohle", node, &[(Program::Dohle, End::Killed)], Program::Kafka);
+}
+
+/// Ten hand-overs in a row, only in a full run.
+#[test]
+fn ten_in_a_row() {
+    if !everything() {
+        return;
+    }
+    let mut settings = SHORT_SESSION.to_vec();
+    settings.push(("metadata.log.max.record.bytes.between.snapshots", "20000"));
+    let node = Node::new(Quorum::InTheLog, &settings);
+    let program = |turn| if turn % 2 == 0 { Program::Dohle } else { Program::Kafka };
+    let end = |turn| if turn / 2 % 2 == 0 { End::Killed } else { End::Clean };
+    let turns: Vec<_> = (0..HAND_OVERS_OF_A_FULL_RUN).map(|turn| (program(turn), end(turn))).collect();
+    relay("ten in a row", node, &turns, Program::Dohle);
+}
+
+/// Plays the turns; `last` is on the folder when everything is looked at for the last time.
+fn relay(name: &str, node: Node, turns: &[(Program, End)], last: Program) {
+    let mut relay = Relay::on(node, name);
+    let mut starts: Vec<(Program, Duration)> = Vec::new();
+    let mut owed = OWED_BY_LOAD + 1 + 4 * turns.len();
+    for (turn, (program, end)) in turns.iter().enumerate() {
+        starts.push((*program, relay.turn(*program, *end)));
+        owed += owed_by_turn(turn);
+    }
+    println!("{name}: {starts:?}");
+    relay.settle(last, owed);
+}
