@@ -7,8 +7,9 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -34,8 +35,17 @@ const PAGE: usize = 4096;
 pub struct Machine {
     pub folder: PathBuf,
     pub pinned: bool,
-    congestion_control: Option<String>,
+    #[expect(dead_code, reason = "held for what dropping it does")]
+    neutral: Option<Neutral>,
     before: String,
+}
+
+/// The machine's congestion control while it is not its own. Dropping this puts it back, and so does a watcher when this
+/// process is killed.
+#[derive(Debug)]
+struct Neutral {
+    before: String,
+    watcher: Child,
 }
 
 /// How quiet the machine was around one sample.
@@ -114,27 +124,26 @@ impl Machine {
         let cores = std::thread::available_parallelism()?.get();
         let pinned = cores > CLIENT_CORE && pin_us();
         if !pinned {
-            println!("broker and client are not pinned: that needs two cores and the program taskset");
+            println!(
+                "broker and client are not pinned: that needs two cores and the programs taskset and setpriv"
+            );
         }
         let before = sysctl(CONGESTION_CONTROL);
-        let mut machine = Self { folder, pinned, congestion_control: None, before };
-        if !options.keep_congestion_control && machine.before != NEUTRAL {
-            if std::fs::write(CONGESTION_CONTROL, NEUTRAL).is_ok() {
-                machine.congestion_control = Some(machine.before.clone());
-            } else {
-                println!("the congestion control stays {}: changing it needs root", machine.before);
-            }
+        let wanted = !options.keep_congestion_control && before != NEUTRAL;
+        let neutral = if wanted { Neutral::set(&before) } else { None };
+        if wanted && neutral.is_none() {
+            println!("the congestion control stays {before}: changing it needs root");
         }
-        Ok(machine)
+        Ok(Self { folder, pinned, neutral, before })
     }
 
-    /// A command that runs `program` on the broker's core.
+    /// A command that runs `program` on the broker's core, and ends it when this process ends.
     pub fn on_broker_core(&self, program: &Path) -> Command {
         if !self.pinned {
             return Command::new(program);
         }
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(BROKER_CORE.to_string()).arg(program);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", &BROKER_CORE.to_string()]).arg(program);
         command
     }
 
@@ -174,12 +183,28 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Neutral {
+    fn set(before: &str) -> Option<Self> {
+        const PUT_BACK: &str = "while kill -0 \"$0\" 2>/dev/null; do sleep 1; done; echo \"$1\" > \"$2\"";
+        std::fs::write(CONGESTION_CONTROL, NEUTRAL).ok()?;
+        let mut watcher = Command::new("sh");
+        watcher.args(["-c", PUT_BACK, &std::process::id().to_string(), before, CONGESTION_CONTROL]);
+        // In a group of its own, what ends this process from a terminal does not end the watcher.
+        let watcher = watcher.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        match watcher {
+            Ok(watcher) => Some(Self { before: before.to_owned(), watcher }),
+            Err(_) => std::fs::write(CONGESTION_CONTROL, before).ok().and(None),
+        }
+    }
+}
+
+impl Drop for Neutral {
     fn drop(&mut self) {
-        if let Some(before) = &self.congestion_control
-            && let Err(error) = std::fs::write(CONGESTION_CONTROL, before)
-        {
-            eprintln!("the congestion control could not be set back to {before}: {error}");
+        // It may be gone already, and then there is nothing to do.
+        let _ = self.watcher.kill();
+        let _ = self.watcher.wait();
+        if let Err(error) = std::fs::write(CONGESTION_CONTROL, &self.before) {
+            eprintln!("the congestion control could not be set back to {}: {error}", self.before);
         }
     }
 }

@@ -48,7 +48,10 @@ pub fn check<'a>(
         ResourceType::BROKER_LOGGER => {
             let node = context.core.shared().node;
             if change.name.parse::<i32>().is_ok_and(|id| id != node.get()) {
-                return Err(invalid(format!("Unexpected node id. Expected {node}, but received {}", change.name)));
+                return Err(invalid(format!(
+                    "Unexpected node id. Expected {node}, but received {}",
+                    change.name
+                )));
             }
             check_node(context, change.name)?;
             Err((

@@ -145,20 +145,31 @@ impl Core {
     /// Serves the mailbox and follows the metadata until the core is told to stop.
     pub async fn run(self: Rc<Self>, mut mailbox: mpsc::UnboundedReceiver<Work>) {
         let serving = self.clone();
-        task::spawn(async move {
+        let served = task::spawn(async move {
             while let Some(work) = mailbox.recv().await {
                 work(&serving);
             }
         });
         let following = self.clone();
-        task::spawn(async move {
+        let followed = task::spawn(async move {
             let mut images = following.shared.controller.images();
             while images.changed().await.is_ok() {
                 following.image();
             }
         });
         upkeep::start(&self);
-        self.stop.notified().await;
+        tokio::select! {
+            () = self.stop.notified() => {}
+            Err(bug) = served => self.die(&bug),
+            Err(bug) = followed => self.die(&bug),
+        }
+    }
+
+    /// Ends the process: a core that serves its partitions no more must not look alive. A restart recovers everything that was
+    /// acknowledged.
+    fn die(&self, bug: &task::JoinError) {
+        error!(core = self.index, %bug, "a core has met a bug and cannot go on");
+        std::process::abort();
     }
 
     pub fn shared(&self) -> &Arc<Shared> {

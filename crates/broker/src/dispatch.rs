@@ -124,6 +124,7 @@ pub fn start(
     let header_version = if future { 0 } else { version };
     let context = Context::read(core, peer, api, header_version, &mut reader)?;
     let context = Context { version, ..context };
+    core.metrics.started(api);
     Ok((entry.start)(context, reader)?)
 }
 

@@ -112,11 +112,8 @@ impl FetchSessions {
     ) -> Result<Plan, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             self.sessions.remove(&session_id);
-            let session_id = if epoch == FINAL_EPOCH {
-                NO_SESSION
-            } else {
-                self.create(now, chance, uses_ids, &named)
-            };
+            let session_id =
+                if epoch == FINAL_EPOCH { NO_SESSION } else { self.create(now, chance, uses_ids, &named) };
             return Ok(Plan { session_id, partitions: named, incremental: false });
         }
         let session = self.sessions.get_mut(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use dohle_env::thread;
 use dohle_log::{Flush, FlushError, Flushed};
 
+use crate::metrics::Counter;
+
 /// Two flushes of different files are under way at a time: the file system's journal commits them together, and the next is
 /// ready when the first returns.
 const THREADS: usize = 2;
@@ -22,29 +24,40 @@ struct Job {
 
 /// The way to the flushing threads. They end when the last clone is dropped and the queue is empty.
 #[derive(Clone)]
-pub struct Flusher(mpsc::Sender<Job>);
+pub struct Flusher {
+    jobs: mpsc::Sender<Job>,
+    flushes: Arc<Counter>,
+}
 
 impl Flusher {
     pub fn start() -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<Job>();
+        let (jobs, receiver) = mpsc::channel::<Job>();
+        let flushes = Arc::new(Counter::default());
         let receiver = Arc::new(Mutex::new(receiver));
         for n in 0..THREADS {
-            let receiver = receiver.clone();
+            let (receiver, flushes) = (receiver.clone(), flushes.clone());
             thread::spawn(&format!("dohle-flush-{n}"), move || {
                 loop {
                     // The lock is held while waiting: one thread waits, the others flush or stand behind it.
                     let job = receiver.lock().expect("nothing panics while waiting for a job").recv();
                     let Ok(job) = job else { return };
-                    (job.done)(job.flush.run());
+                    let flushed = job.flush.run();
+                    flushes.add(1);
+                    (job.done)(flushed);
                 }
             })?;
         }
-        Ok(Self(sender))
+        Ok(Self { jobs, flushes })
+    }
+
+    /// How many flushes there were so far.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.get()
     }
 
     /// Flushes on another thread, then calls `done` there.
     pub fn flush(&self, flush: Flush, done: impl FnOnce(Result<Flushed, FlushError>) + Send + 'static) {
         let job = Job { flush, done: Box::new(done) };
-        self.0.send(job).expect("the flushing threads live as long as this sender");
+        self.jobs.send(job).expect("the flushing threads live as long as this sender");
     }
 }

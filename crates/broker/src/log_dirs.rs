@@ -125,7 +125,7 @@ impl LogDirs {
         if let Some(other) = self.other_topic(&key, id.topic) {
             // An earlier topic of this name, deleted while this node was away or a moment ago.
             warn!(topic, partition = %id.partition, id = %other, "putting aside the folder of an earlier topic");
-            self.put_aside(topic, TopicPartition { topic: other, ..id })?;
+            self.put_aside(topic, TopicPartition { topic: other, ..id }, FolderState::Deleted)?;
         }
         let mut places = self.places();
         if let Some(place) = places.get_mut(&key) {
@@ -151,15 +151,20 @@ impl LogDirs {
         self.places().get(key).and_then(|place| place.topic).filter(|&found| found != wanted)
     }
 
-    /// Every partition on disk, by name.
-    pub fn partitions(&self) -> Vec<(String, PartitionIndex)> {
+    /// Every partition on disk, by name, with the topic's id where it is known.
+    pub fn partitions(&self) -> Vec<(String, PartitionIndex, Option<TopicId>)> {
         let places = self.places();
-        places.keys().cloned().collect()
+        places.iter().map(|((topic, partition), place)| (topic.clone(), *partition, place.topic)).collect()
     }
 
     /// Puts aside the folder of a partition that is gone. Durable when it returns. `None` when there is no folder, or when it holds
     /// a younger topic of the same name already.
-    pub fn put_aside(&self, topic: &str, id: TopicPartition) -> Result<Option<PathBuf>, LogError> {
+    pub fn put_aside(
+        &self,
+        topic: &str,
+        id: TopicPartition,
+        mark: FolderState,
+    ) -> Result<Option<PathBuf>, LogError> {
         let key = (topic.to_owned(), id.partition);
         // Locked for the whole of it: names of folders are given and taken by one thread at a time.
         let mut places = self.places();
@@ -169,7 +174,7 @@ impl LogDirs {
         };
         let directory = &self.directories[place.directory];
         let (disk, from) = (directory.dir.disk(), directory.dir.partition_path(topic, id.partition));
-        let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), FolderState::Deleted);
+        let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), mark);
         let to = directory.dir.path().join(name);
         disk.rename(&from, &to).map_err(|source| LogError::Io {
             action: "renaming",

@@ -1,7 +1,17 @@
 //! What a core counts of itself. Each core adds to counters of its own; whoever shows them sums up.
+//!
+//! What can be asked for is not counted: the numbers of the logs are collected from the cores when somebody reads them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dohle_observe::Latencies;
+use dohle_types::{ErrorCode, Offset, PartitionIndex};
+use dohle_wire::{ApiKey, Text};
+use tokio::sync::oneshot;
+
+use crate::core::{Core, Shared};
 
 /// A number that one core adds to and others read.
 #[derive(Debug, Default)]
@@ -32,6 +42,52 @@ pub struct Counters {
     pub requests: Counter,
     pub connections_opened: Counter,
     pub connections_closed: Counter,
+    apis: Apis,
+}
+
+/// What a core counts of one API. An API that nobody uses costs a few words.
+#[derive(Debug, Default)]
+pub struct ApiCounters {
+    pub requests: Counter,
+    times: OnceLock<Latencies>,
+    /// In the order of [`ErrorCode::ALL`].
+    errors: OnceLock<Box<[Counter]>>,
+}
+
+impl ApiCounters {
+    fn answered(&self, took: Duration, errors: &[i16]) {
+        self.times.get_or_init(Latencies::default).record(took);
+        if errors.is_empty() {
+            return;
+        }
+        let counts = self.errors.get_or_init(|| ErrorCode::ALL.iter().map(|_| Counter::default()).collect());
+        for code in errors {
+            if let Ok(at) = ErrorCode::ALL.binary_search_by_key(code, |known| known.code()) {
+                counts[at].add(1);
+            }
+        }
+    }
+
+    /// How long requests took from their last byte to their answer; `None` where there was none yet.
+    pub fn times(&self) -> Option<Latencies> {
+        self.times.get().cloned()
+    }
+
+    /// The error codes that were in answers, and how often.
+    pub fn errors(&self) -> impl Iterator<Item = (ErrorCode, u64)> {
+        let counts = self.errors.get().map_or(&[][..], |counts| counts);
+        ErrorCode::ALL.iter().zip(counts).map(|(code, count)| (*code, count.get())).filter(|(_, n)| *n > 0)
+    }
+}
+
+/// The counters of every API, in the order of [`ApiKey::ALL`].
+#[derive(Debug)]
+struct Apis(Box<[ApiCounters]>);
+
+impl Default for Apis {
+    fn default() -> Self {
+        Self(ApiKey::ALL.iter().map(|_| ApiCounters::default()).collect())
+    }
 }
 
 impl std::ops::Deref for CoreMetrics {
@@ -43,6 +99,22 @@ impl std::ops::Deref for CoreMetrics {
 }
 
 impl CoreMetrics {
+    /// What was counted of an API.
+    pub fn api(&self, key: ApiKey) -> &ApiCounters {
+        let at = ApiKey::ALL.binary_search_by_key(&key.code(), |known| known.code());
+        &self.apis.0[at.expect("every API is in the list of all")]
+    }
+
+    /// A request was read.
+    pub fn started(&self, key: ApiKey) {
+        self.api(key).requests.add(1);
+    }
+
+    /// A request was answered, with these error codes somewhere in its answer.
+    pub fn answered(&self, key: ApiKey, took: Duration, errors: &[i16]) {
+        self.api(key).answered(took, errors);
+    }
+
     pub fn appended(&self, records: u64, bytes: u64) {
         self.records_in.add(records);
         self.bytes_in.add(bytes);
@@ -52,4 +124,49 @@ impl CoreMetrics {
         self.fetch_requests.add(1);
         self.bytes_out.add(bytes as u64);
     }
+}
+
+/// The numbers of one partition's log.
+#[derive(Clone, Debug)]
+pub struct LogNumbers {
+    pub topic: Text,
+    pub partition: PartitionIndex,
+    pub size: u64,
+    pub start: Offset,
+    pub end: Offset,
+    pub segments: usize,
+    /// Out of service after a failure of its disk.
+    pub failed: bool,
+}
+
+/// The numbers of every open log, from the cores that own them.
+pub async fn of_logs(shared: &Shared) -> Vec<LogNumbers> {
+    let ask = |core| {
+        let (sender, answer) = oneshot::channel();
+        shared.mailboxes.tell(core, |core| _ = sender.send(numbers(core)));
+        answer
+    };
+    let answers: Vec<_> = (0..shared.mailboxes.cores()).map(ask).collect();
+    let mut found = Vec::new();
+    for answer in answers {
+        // A core that has ended has no open logs.
+        found.extend(answer.await.unwrap_or_default());
+    }
+    found
+}
+
+fn numbers(core: &Core) -> Vec<LogNumbers> {
+    let open = core.open_partitions();
+    let numbers = open.iter().filter_map(|partition| {
+        partition.with_log(|log| LogNumbers {
+            topic: partition.name.clone(),
+            partition: partition.id.partition,
+            size: log.size_in_bytes(),
+            start: log.start_offset(),
+            end: log.end_offset(),
+            segments: log.segments().len(),
+            failed: log.failure().is_some(),
+        })
+    });
+    numbers.collect()
 }

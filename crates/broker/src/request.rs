@@ -134,7 +134,11 @@ impl Context {
             .encode(&mut writer, self.key.response_header_version(version))
             .and_then(|()| body(&mut writer));
         match encoded {
-            Ok(()) => Response::Frame(writer.finish()),
+            Ok(()) => {
+                let took = self.core.env().clock.tick().since(self.received);
+                self.core.metrics.answered(self.key, took, writer.error_codes());
+                Response::Frame(writer.finish())
+            }
             Err(error) => {
                 panic!("a handler of {} v{version} made an impossible response: {error}", self.key.name())
             }

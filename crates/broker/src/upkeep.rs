@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dohle_env::task;
-use dohle_types::{ErrorCode, Offset, TopicPartition};
+use dohle_log::names::FolderState;
+use dohle_types::{ErrorCode, Offset, PartitionIndex, TopicId, TopicPartition};
 use tracing::{error, warn};
 
 use crate::core::Core;
+use crate::listener::ACCEPTING_CORE;
 use crate::log_dirs::Mark;
 use crate::partition::Partition;
 
@@ -85,18 +87,40 @@ async fn retain(core: &Rc<Core>) {
     core.shared().log_dirs.trim_buffers();
 }
 
-/// Opens what lies on disk and was not asked for yet: retention is due there too.
+/// Opens what lies on disk and was not asked for yet: retention is due there too. What no topic claims is put aside.
 async fn open_all(core: &Rc<Core>) {
     let image = core.image();
-    for (topic, index) in core.shared().log_dirs.partitions() {
-        let Some(found) = image.topics.by_name(&topic) else { continue };
-        let id = TopicPartition { topic: found.id, partition: index };
+    for (name, partition, found) in core.shared().log_dirs.partitions() {
+        let topic = image.topics.by_name(&name).filter(|topic| {
+            topic.partitions.get(partition).is_some() && found.is_none_or(|found| found == topic.id)
+        });
+        let Some(topic) = topic else {
+            set_stray_aside(core, name, partition, found.unwrap_or_default()).await;
+            continue;
+        };
+        let id = TopicPartition { topic: topic.id, partition };
         if core.owner(id) != core.index {
             continue;
         }
         let (opened, wait) = tokio::sync::oneshot::channel();
         core.enter(id, Box::new(move |_, _| _ = opened.send(())));
         _ = wait.await;
+    }
+}
+
+/// Marks the folder of a partition that the cluster does not know. It is left to a person to remove it.
+async fn set_stray_aside(core: &Rc<Core>, name: String, partition: PartitionIndex, topic: TopicId) {
+    if core.index != ACCEPTING_CORE {
+        return;
+    }
+    let (dirs, shown) = (core.shared().log_dirs.clone(), name.clone());
+    let id = TopicPartition { topic, partition };
+    match task::blocking(move || dirs.put_aside(&name, id, FolderState::Stray)).await {
+        Ok(Some(folder)) => {
+            warn!(topic = shown, %partition, folder = %folder.display(), "a folder that no topic claims is put aside");
+        }
+        Ok(None) => {}
+        Err(problem) => warn!(topic = shown, %partition, %problem, "a folder that no topic claims stays"),
     }
 }
 
@@ -108,7 +132,7 @@ pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id
     drop(log);
     task::spawn(async move {
         let dirs = core.shared().log_dirs.clone();
-        let put_aside = task::blocking(move || dirs.put_aside(&topic, id));
+        let put_aside = task::blocking(move || dirs.put_aside(&topic, id, FolderState::Deleted));
         match put_aside.await {
             Ok(Some(folder)) => {
                 task::sleep(Duration::from_millis(u64::try_from(delay).unwrap_or(0))).await;

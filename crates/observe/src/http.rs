@@ -49,7 +49,7 @@ pub async fn serve(
 }
 
 async fn show_metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, METRICS_TYPE), (header::CONNECTION, "close")], metrics.encode())
+    ([(header::CONTENT_TYPE, METRICS_TYPE), (header::CONNECTION, "close")], metrics.read().await)
 }
 
 async fn show_health(State(health): State<Health>) -> impl IntoResponse {

@@ -1,6 +1,8 @@
 //! The registry: who counts hands in a number or a way to read one; who asks gets all of them as text.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,6 +69,7 @@ struct Shared {
     start_seconds: f64,
     series: Mutex<Vec<Series>>,
     sources: Mutex<Vec<Source>>,
+    asked: Mutex<Vec<Asked>>,
 }
 
 /// One line, or for times several.
@@ -85,6 +88,9 @@ enum Read {
 /// Asked at every reading for series that come and go.
 type Source = Box<dyn Fn(&mut Report) + Send>;
 
+/// As [`Source`], for numbers that others have to be asked for.
+type Asked = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Report> + Send>> + Send + Sync>;
+
 /// What a source writes into.
 #[derive(Default)]
 pub struct Report(Vec<Series>);
@@ -102,6 +108,12 @@ impl Report {
         let read = Read::Count(Box::new(move || value));
         self.0.push(Series { metric, labels: labelled(metric, labels), read });
     }
+
+    pub fn times(&mut self, metric: MetricDef, labels: &[&str], times: Vec<Latencies>) {
+        assert_eq!(metric.kind, Kind::Latency, "{}", metric.name);
+        let read = Read::Times(Box::new(move || times.clone()));
+        self.0.push(Series { metric, labels: labelled(metric, labels), read });
+    }
 }
 
 impl Metrics {
@@ -109,7 +121,13 @@ impl Metrics {
     pub fn new(env: Env) -> Self {
         #[allow(clippy::cast_precision_loss)]
         let start_seconds = env.clock.now().0 as f64 / 1000.0;
-        let shared = Shared { env, start_seconds, series: Mutex::default(), sources: Mutex::default() };
+        let shared = Shared {
+            env,
+            start_seconds,
+            series: Mutex::default(),
+            sources: Mutex::default(),
+            asked: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -155,10 +173,28 @@ impl Metrics {
         lock(&self.shared.sources).push(Box::new(source));
     }
 
+    /// As [`Metrics::source`], for numbers that others have to be asked for first.
+    pub fn ask<F>(&self, ask: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Report> + Send + 'static,
+    {
+        lock(&self.shared.asked).push(Arc::new(move || Box::pin(ask())));
+    }
+
     /// Everything, in the text format of OpenMetrics, which Prometheus reads.
-    pub fn encode(&self) -> String {
+    pub async fn read(&self) -> String {
+        let asked = lock(&self.shared.asked).clone();
+        let mut report = Report::default();
+        for ask in asked {
+            report.0.extend(ask().await.0);
+        }
+        self.encode(report)
+    }
+
+    fn encode(&self, asked: Report) -> String {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Reading(self.shared.clone())));
+        let asked = Mutex::new(asked);
+        registry.register_collector(Box::new(Reading { shared: self.shared.clone(), asked }));
         let mut text = String::new();
         text::encode(&mut text, &registry).expect("a string takes everything");
         text
@@ -180,7 +216,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// One reading of everything.
-struct Reading(Arc<Shared>);
+struct Reading {
+    shared: Arc<Shared>,
+    /// What the others answered.
+    asked: Mutex<Report>,
+}
 
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,11 +230,11 @@ impl fmt::Debug for Reading {
 
 impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut report = Report::default();
-        lock(&self.0.sources).iter().for_each(|source| source(&mut report));
-        report.gauge(names::PROCESS_START, &[], self.0.start_seconds);
-        let cpu_seconds = process::report(self.0.env.disk.as_ref(), &mut report);
-        let kept = lock(&self.0.series);
+        let mut report = std::mem::take(&mut *lock(&self.asked));
+        lock(&self.shared.sources).iter().for_each(|source| source(&mut report));
+        report.gauge(names::PROCESS_START, &[], self.shared.start_seconds);
+        let cpu_seconds = process::report(self.shared.env.disk.as_ref(), &mut report);
+        let kept = lock(&self.shared.series);
         let all: Vec<&Series> = kept.iter().chain(&report.0).collect();
         // The series of one metric have to stand together.
         for metric in names::ALL {
@@ -286,8 +326,12 @@ mod tests {
         let times = Latencies::default();
         times.record(Duration::from_millis(2));
         metrics.read_times(names::REQUEST_TIME, &["Produce"], move || vec![times.clone()]);
-        metrics.source(|report| report.gauge(names::LOG_SIZE, &["a\"b", "0"], 12.0));
-        let text = metrics.encode();
+        metrics.ask(|| async {
+            let mut report = Report::default();
+            report.gauge(names::LOG_SIZE, &["a\"b", "0"], 12.0);
+            report
+        });
+        let text = dohle_env::thread::block_on(metrics.read());
         for line in [
             "kafka_server_brokertopicmetrics_messagesin_total 7",
             "kafka_server_replicamanager_leadercount 3.0",

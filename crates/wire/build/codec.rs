@@ -208,6 +208,7 @@ fn write_value(column: &Column<'_>) -> String {
                 )
             }
             Type::Struct(_) => format!("({value}).write(w, version)?;"),
+            Type::Int16 if name.ends_with("error_code") => format!("w.error_code(self.{name});"),
             scalar => format!("w.{}(self.{name});", scalar_method(scalar)),
         }
     };

@@ -23,6 +23,8 @@ pub struct Writer {
     splices: Vec<(usize, Bytes)>,
     spliced: usize,
     framed: bool,
+    /// The error codes among what was written, other than 0.
+    errors: Vec<i16>,
 }
 
 impl Writer {
@@ -31,7 +33,7 @@ impl Writer {
     }
 
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { buffer: Vec::with_capacity(bytes), splices: Vec::new(), spliced: 0, framed: false }
+        Self { buffer: Vec::with_capacity(bytes), splices: Vec::new(), spliced: 0, framed: false, errors: Vec::new() }
     }
 
     /// A writer whose segments begin with the four bytes that tell how many follow.
@@ -49,6 +51,11 @@ impl Writer {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The error codes that the message has anywhere in it, in order, for those who count them. 0 is none.
+    pub fn error_codes(&self) -> &[i16] {
+        &self.errors
     }
 
     /// What was written, in order. The chunks of records are the ones that were given.
@@ -97,6 +104,14 @@ impl Writer {
     #[inline]
     pub fn i16(&mut self, value: i16) {
         self.buffer.extend_from_slice(&value.to_be_bytes());
+    }
+
+    #[inline]
+    pub fn error_code(&mut self, code: i16) {
+        if code != 0 {
+            self.errors.push(code);
+        }
+        self.i16(code);
     }
 
     #[inline]

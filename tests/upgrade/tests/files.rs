@@ -48,7 +48,11 @@ struct Life {
 
 impl Life {
     fn begin() -> Life {
-        let settings = [("metadata.log.max.record.bytes.between.snapshots", SNAPSHOT_BYTES)];
+        let settings = [
+            ("metadata.log.max.record.bytes.between.snapshots", SNAPSHOT_BYTES),
+            ("log.initial.task.delay.ms", "100"),
+            ("log.retention.check.interval.ms", "100"),
+        ];
         let mut node = Node::new(Quorum::InTheLog, &settings);
         node.start(Program::Dohle);
         let client = Client::FranzGo.start(&node.bootstrap(), node.folder());
@@ -198,7 +202,8 @@ impl Life {
             accepts(&mut self.tools, "--index-sanity-check", &indexes);
             accepts(&mut self.tools, "--verify-index-only", &indexes);
         }
-        accepts(&mut self.tools, "", &self.of_metadata("snapshot"));
+        let producers = self.of_metadata("snapshot");
+        accepts(&mut self.tools, "", &producers);
         self.checks.that(true, "the indexes and producer states of the metadata");
         let snapshots = self.of_metadata("checkpoint");
         self.checks.that(!snapshots.is_empty(), "snapshots of the metadata");

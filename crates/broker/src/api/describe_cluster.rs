@@ -43,8 +43,9 @@ fn mismatch(version: i16, asked: i8, served: i8) -> DescribeClusterResponse {
     let (code, message) = if matches!(asked, BROKERS | CONTROLLERS) {
         let name = if served == BROKERS { "BROKER" } else { "CONTROLLER" };
         let asked = if asked == BROKERS { "BROKER" } else { "CONTROLLER" };
-        let message =
-            format!("The request was sent to an endpoint of type {name}, but we wanted an endpoint of type {asked}");
+        let message = format!(
+            "The request was sent to an endpoint of type {name}, but we wanted an endpoint of type {asked}"
+        );
         // Version 0 knows nothing of types.
         let code = if version == 0 { ErrorCode::InvalidRequest } else { ErrorCode::MismatchedEndpointType };
         (code, message)

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use dohle_log::TimestampedOffset;
 use dohle_metadata::Image;
 use dohle_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicPartition};
+use dohle_wire::Text;
 use dohle_wire::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use dohle_wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use dohle_wire::Text;
 use tokio::sync::oneshot;
 
 use crate::partition::{Isolation, Partition, Refused};
@@ -87,7 +87,11 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
 }
 
 /// Adds answers under one heading for each topic, and one answer for a partition that was named twice.
-fn gather(topics: &mut Vec<ListOffsetsTopicResponse>, name: &Text, answers: Vec<ListOffsetsPartitionResponse>) {
+fn gather(
+    topics: &mut Vec<ListOffsetsTopicResponse>,
+    name: &Text,
+    answers: Vec<ListOffsetsPartitionResponse>,
+) {
     let at = topics.iter().position(|topic| topic.name == *name).unwrap_or_else(|| {
         topics.push(ListOffsetsTopicResponse { name: name.clone(), ..Default::default() });
         topics.len() - 1

@@ -32,17 +32,14 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
         }
         Some(asked) if asked.iter().any(|topic| !topic.topic_id.is_zero()) => {
             // Who names one topic by its id names all by their ids.
-            let ids: Vec<TopicId> = asked.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero()).collect();
+            let ids: Vec<TopicId> =
+                asked.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero()).collect();
             topics.extend(unique(ids).into_iter().map(|id| by_id(&context, &image, id)));
         }
         Some(asked) if context.version >= NULL_IS_ALL_SINCE || !asked.is_empty() => {
             let asked: Vec<Option<Text>> = unique(asked.iter().map(|topic| topic.name.clone()).collect());
-            let missing: Vec<Text> = asked
-                .iter()
-                .flatten()
-                .cloned()
-                .filter(|name| image.topics.by_name(name).is_none())
-                .collect();
+            let missing: Vec<Text> =
+                asked.iter().flatten().cloned().filter(|name| image.topics.by_name(name).is_none()).collect();
             let mut failures = Vec::new();
             if request.allow_auto_topic_creation && !missing.is_empty() {
                 failures = auto_topics::create(&context, &missing).await;

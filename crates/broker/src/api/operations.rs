@@ -2,8 +2,6 @@
 //!
 //! Without an authorizer every operation that makes sense for a kind of resource is allowed.
 
-use dohle_metadata::ResourceType;
-
 /// "Not asked for", in every field that tells operations.
 pub const NOT_ASKED: i32 = i32::MIN;
 
@@ -24,15 +22,3 @@ pub const ON_TOPIC: i32 =
 /// `AclEntry.supportedOperations(CLUSTER)`.
 pub const ON_CLUSTER: i32 =
     CREATE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE | ALTER | DESCRIBE;
-
-/// The name of a kind of resource, as Kafka's sentences have it (`ConfigResource.Type`).
-pub fn resource_name(kind: ResourceType) -> &'static str {
-    match kind {
-        ResourceType::TOPIC => "TOPIC",
-        ResourceType::BROKER => "BROKER",
-        ResourceType::BROKER_LOGGER => "BROKER_LOGGER",
-        ResourceType::CLIENT_METRICS => "CLIENT_METRICS",
-        ResourceType::GROUP => "GROUP",
-        _ => "UNKNOWN",
-    }
-}

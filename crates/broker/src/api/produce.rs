@@ -28,6 +28,8 @@ use crate::request::{Context, Reply, Response};
 
 /// From this version on topics are named by id.
 const IDS_SINCE: i16 = 13;
+/// How long a client waits for the disk at least, whatever it asks for: `timeout.ms` is meant for replicas.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The client id by which Kafka's own tools write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -91,8 +93,13 @@ fn has_transaction(topic: &TopicProduceData) -> bool {
 }
 
 fn refuse(topic: TopicProduceData, code: ErrorCode) -> Topic {
-    let done = |data: PartitionProduceData| (PartitionIndex(data.index), Outcome::Done(Err(Failed::new(code))));
-    Topic { name: topic.name, id: topic.topic_id, partitions: topic.partition_data.into_iter().map(done).collect() }
+    let done =
+        |data: PartitionProduceData| (PartitionIndex(data.index), Outcome::Done(Err(Failed::new(code))));
+    Topic {
+        name: topic.name,
+        id: topic.topic_id,
+        partitions: topic.partition_data.into_iter().map(done).collect(),
+    }
 }
 
 /// Hands the batches of one topic to their partitions.
@@ -189,7 +196,7 @@ async fn finish(context: Context, acks: Acks, timeout: Duration, topics: Vec<Top
     if acks == Acks::Never {
         return finish_silently(topics).await;
     }
-    let deadline = context.received.plus(timeout);
+    let deadline = context.received.plus(timeout.max(FLUSH_TIMEOUT));
     let mut responses = Vec::with_capacity(topics.len());
     let mut hints = HashMap::new();
     for topic in topics {
