@@ -83,15 +83,21 @@ pub struct Answered {
     pub log_start: Offset,
 }
 
+/// How many partitions the sessions of one core keep in all. Slots alone bound nothing: a request has room for millions of names.
+/// A client that gets no session, or loses its own, goes on with full fetches.
+const PARTITIONS_MAX: usize = 500_000;
+
 /// The sessions of one core.
 pub struct FetchSessions {
     slots: usize,
     sessions: HashMap<i32, Session>,
+    /// The partitions of all sessions.
+    held: usize,
 }
 
 impl FetchSessions {
     pub fn new(slots: usize) -> Self {
-        Self { slots, sessions: HashMap::new() }
+        Self { slots, sessions: HashMap::new(), held: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -111,7 +117,7 @@ impl FetchSessions {
         forgotten: &[PartitionName],
     ) -> Result<Plan, ErrorCode> {
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
-            self.sessions.remove(&session_id);
+            self.remove(session_id);
             let session_id =
                 if epoch == FINAL_EPOCH { NO_SESSION } else { self.create(now, chance, uses_ids, &named) };
             return Ok(Plan { session_id, partitions: named, incremental: false });
@@ -123,11 +129,17 @@ impl FetchSessions {
         if session.epoch != epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
+        let before = session.partitions.len();
         session.update(named, forgotten);
+        self.held = self.held - before + session.partitions.len();
+        if self.held > PARTITIONS_MAX {
+            self.remove(session_id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
         session.epoch = next_epoch(session.epoch);
         session.last_used = now;
         if session.partitions.is_empty() {
-            self.sessions.remove(&session_id);
+            self.remove(session_id);
             return Ok(Plan { session_id: NO_SESSION, partitions: Vec::new(), incremental: false });
         }
         let partitions = session.partitions.iter().map(|(name, wanted, _)| (name.clone(), *wanted)).collect();
@@ -162,9 +174,15 @@ impl FetchSessions {
     }
 
     fn create(&mut self, now: Tick, chance: u32, uses_ids: bool, named: &[(PartitionName, Wanted)]) -> i32 {
-        if self.sessions.len() >= self.slots && !self.make_room(now, named.len()) {
+        let is_full = self.sessions.len() >= self.slots || self.held + named.len() > PARTITIONS_MAX;
+        if is_full && !self.make_room(now, named.len()) {
             return NO_SESSION;
         }
+        // One session that gave way may have held too little.
+        if self.held + named.len() > PARTITIONS_MAX {
+            return NO_SESSION;
+        }
+        self.held += named.len();
         let mut id = i32::try_from(chance & 0x7fff_ffff).expect("31 bits").max(1);
         while self.sessions.contains_key(&id) {
             id = if id == i32::MAX { 1 } else { id + 1 };
@@ -176,6 +194,12 @@ impl FetchSessions {
         id
     }
 
+    fn remove(&mut self, id: i32) -> bool {
+        let removed = self.sessions.remove(&id);
+        self.held -= removed.as_ref().map_or(0, |session| session.partitions.len());
+        removed.is_some()
+    }
+
     /// Evicts the session that was unused longest, if it is old enough, or the smallest one, if the new one is larger.
     fn make_room(&mut self, now: Tick, size: usize) -> bool {
         let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used);
@@ -185,7 +209,7 @@ impl FetchSessions {
             let smallest = self.sessions.iter().min_by_key(|(_, session)| session.partitions.len());
             smallest.filter(|(_, session)| session.partitions.len() < size).map(|(&id, _)| id)
         });
-        victim.is_some_and(|id| self.sessions.remove(&id).is_some())
+        victim.is_some_and(|id| self.remove(id))
     }
 }
 
@@ -318,6 +342,22 @@ mod tests {
         let plan = sessions.plan(Tick(1), 0, (7, 1), false, vec![], &[partition(0)]).unwrap();
         assert_eq!(plan, Plan { session_id: 0, partitions: vec![], incremental: false });
         assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn sessions_keep_a_bounded_number_of_partitions() {
+        let mut sessions = FetchSessions::new(1000);
+        let most = i32::try_from(PARTITIONS_MAX).unwrap();
+        let large = full(&mut sessions, Tick(0), most - 1);
+        assert_ne!(large.session_id, NO_SESSION);
+        assert_eq!(full(&mut sessions, Tick(0), 2).session_id, NO_SESSION);
+        let small = full(&mut sessions, Tick(0), 1);
+        assert_ne!(small.session_id, NO_SESSION);
+        // One partition more does not fit into either.
+        let named = vec![(partition(most), wanted(0))];
+        let grown = sessions.plan(Tick(1), 0, (small.session_id, 1), false, named, &[]);
+        assert_eq!(grown, Err(ErrorCode::FetchSessionIdNotFound));
+        assert_eq!((sessions.len(), sessions.held), (1, PARTITIONS_MAX - 1));
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //!
 //! What can be asked for is not counted: the numbers of the logs are collected from the cores when somebody reads them.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dohle_config::TopicSettings;
 use dohle_observe::Latencies;
 use dohle_types::{ErrorCode, Offset, PartitionIndex};
 use dohle_wire::{ApiKey, Text};
 use tokio::sync::oneshot;
 
 use crate::core::{Core, Shared};
+use crate::settings;
 
 /// A number that one core adds to and others read.
 #[derive(Debug, Default)]
@@ -126,6 +129,37 @@ impl CoreMetrics {
     }
 }
 
+/// What a broker has of the cluster's partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaNumbers {
+    pub held: usize,
+    pub led: usize,
+    /// Led, with replicas that are not in sync.
+    pub under_replicated: usize,
+    /// Led, with fewer replicas in sync than `acks=all` needs.
+    pub under_min_isr: usize,
+}
+
+/// Counts this node's replicas, as the newest metadata has them.
+pub fn of_replicas(shared: &Shared) -> ReplicaNumbers {
+    let (image, node) = (shared.controller.image(), shared.node);
+    let (current, _) = shared.config.with_dynamic(&settings::dynamic(&image, node));
+    let mut numbers = ReplicaNumbers::default();
+    for topic in image.topics.iter() {
+        let own = settings::overrides(image.configs.topic(&topic.name));
+        let least = TopicSettings::of(&own, &current).map_or(1, |settings| settings.min_insync_replicas);
+        for (_, partition) in topic.partitions.iter() {
+            let (replicas, in_sync) = (partition.replicas.len(), partition.isr.len());
+            let (held, led) = (partition.replicas.contains(&node), partition.leader == node);
+            numbers.held += usize::from(held);
+            numbers.led += usize::from(led);
+            numbers.under_replicated += usize::from(led && in_sync < replicas);
+            numbers.under_min_isr += usize::from(led && in_sync < least as usize);
+        }
+    }
+    numbers
+}
+
 /// The numbers of one partition's log.
 #[derive(Clone, Debug)]
 pub struct LogNumbers {
@@ -135,6 +169,7 @@ pub struct LogNumbers {
     pub start: Offset,
     pub end: Offset,
     pub segments: usize,
+    pub folder: PathBuf,
     /// Out of service after a failure of its disk.
     pub failed: bool,
 }
@@ -165,6 +200,7 @@ fn numbers(core: &Core) -> Vec<LogNumbers> {
             start: log.start_offset(),
             end: log.end_offset(),
             segments: log.segments().len(),
+            folder: log.dir().to_owned(),
             failed: log.failure().is_some(),
         })
     });

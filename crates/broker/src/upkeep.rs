@@ -89,8 +89,9 @@ async fn retain(core: &Rc<Core>) {
 
 /// Opens what lies on disk and was not asked for yet: retention is due there too. What no topic claims is put aside.
 async fn open_all(core: &Rc<Core>) {
-    let image = core.image();
     for (name, partition, found) in core.shared().log_dirs.partitions() {
+        // Newer than the list: a topic whose folder is in it, and that is not in the image, is gone.
+        let image = core.image();
         let topic = image.topics.by_name(&name).filter(|topic| {
             topic.partitions.get(partition).is_some() && found.is_none_or(|found| found == topic.id)
         });

@@ -200,7 +200,11 @@ fn suggestion(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use dohle_types::NodeId;
+
     use super::*;
+    use crate::BrokerDynamic;
+    use crate::describe::{self, ConfigSource};
 
     fn load(file: &str) -> Result<Loaded, ConfigError> {
         Config::load(Sources { file: Some(("server.properties".into(), file.into())), ..Sources::default() })
@@ -218,6 +222,29 @@ mod tests {
         assert_eq!(config.short("offsets.topic.replication.factor"), 1);
         assert_eq!(config.int("broker.id"), 1);
         assert!(!config.is_set("node.id"));
+    }
+
+    #[test]
+    fn what_a_lone_node_stands_on_is_told_as_set() {
+        let base = Base { log_dir: Some("/home/me/data".into()), host_name: None };
+        let config = Config::load(Sources { base, ..Sources::default() }).expect("the defaults fit").config;
+        let lines = describe::broker(Some(NodeId(1)), &BrokerDynamic::none(), &config);
+        let told = |key: &str| {
+            let line = lines.iter().find(|line| line.name == key).expect(key);
+            let synonyms = line.synonyms.iter();
+            let values: Vec<_> =
+                synonyms.map(|one| (one.source, one.value.as_deref().unwrap_or("null"))).collect();
+            (line.value.as_deref().unwrap_or("null"), values)
+        };
+        let (set, default) = (ConfigSource::StaticBroker, ConfigSource::Default);
+        assert_eq!(told("broker.id"), ("1", vec![(set, "1"), (default, "-1")]));
+        assert_eq!(told("process.roles"), ("broker,controller", vec![(set, "broker,controller")]));
+        let listener = "PLAINTEXT://localhost:9092";
+        assert_eq!(told("listeners"), (listener, vec![(set, listener), (default, "PLAINTEXT://:9092")]));
+        assert_eq!(told("offsets.topic.replication.factor"), ("1", vec![(set, "1"), (default, "3")]));
+        let dir = "/home/me/data";
+        assert_eq!(told("log.dir"), (dir, vec![(set, dir), (default, "/tmp/kafka-logs")]));
+        assert_eq!(told("num.partitions"), ("1", vec![(default, "1")]));
     }
 
     #[test]

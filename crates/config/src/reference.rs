@@ -25,9 +25,11 @@ pub fn reference() -> String {
     section(&mut page, "Keys of our own", keys::OUR_BROKER.iter(), true);
     page.push_str("\nA topic may override `dohle.durability`.\n");
     page.push_str(
-        "\n## A node alone\n\nA node with both roles and without voters or bootstrap servers but itself is a cluster of its own. Where \
-         nothing else is set it has these values instead of the ones in the tables below, and its data in `$XDG_DATA_HOME/dohle` or \
-         `~/.local/share/dohle`:\n\n| key | default |\n|---|---|\n",
+        "\n## A node alone\n\nA node with both roles, without bootstrap servers and without voters but itself, is a cluster of its own. Where \
+         nothing else is set it has these values instead of the ones in the tables below, as if a file had set them, and its data in \
+         `$XDG_DATA_HOME/dohle` or `~/.local/share/dohle`. A node whose only bootstrap server is its own controller listener, as in \
+         Kafka's quick-start file, becomes a cluster of its own too when its folder is empty, and keeps Kafka's defaults.\n\n\
+         | key | default |\n|---|---|\n",
     );
     for (name, value) in LONE_DEFAULTS {
         let _ = writeln!(page, "| `{name}` | {} |", code(value));

@@ -189,17 +189,6 @@ impl Config {
         self.alone
     }
 
-    /// Whether the metadata quorum can only be this node: it has both roles, and whoever the quorum's keys name, by id or by address,
-    /// is this node. An empty folder of such a node becomes a cluster of its own.
-    pub fn is_own_quorum(&self) -> bool {
-        let Roles { broker, controller } = self.roles();
-        let id = self.node_id();
-        broker
-            && controller
-            && self.quorum_voters().iter().all(|voter| voter.id == id)
-            && self.quorum_bootstrap_servers().iter().all(|server| self.is_own_controller(server))
-    }
-
     /// Every entry of `listeners`, those of the controller included.
     pub fn listeners(&self) -> &[Listener] {
         &self.derived.listeners
@@ -270,21 +259,13 @@ impl Config {
         u64::try_from(largest).expect("the tables allow nothing negative")
     }
 
-    fn is_controllers(&self, listener: &Listener) -> bool {
-        self.controller_listener_names().contains(&listener.name)
+    /// This machine's name, where it has one.
+    pub(crate) fn host_name(&self) -> Option<&str> {
+        self.base.host_name.as_deref()
     }
 
-    /// Whether an address is that of one of this node's controller listeners. No name is looked up.
-    fn is_own_controller(&self, server: &HostPort) -> bool {
-        let advertised = self.advertised_controller_listeners().iter();
-        let mut own_hosts = advertised.map(|listener| (listener.host.as_str(), listener.port));
-        let is_advertised =
-            own_hosts.any(|(host, port)| port == server.port && host.eq_ignore_ascii_case(&server.host));
-        let bound = self.controller_listeners();
-        is_advertised
-            || bound.iter().any(|listener| {
-                listener.port == server.port && listener.reaches(&server.host, self.base.host_name.as_deref())
-            })
+    fn is_controllers(&self, listener: &Listener) -> bool {
+        self.controller_listener_names().contains(&listener.name)
     }
 }
 

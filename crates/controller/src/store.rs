@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
-use dohle_log::{Durable, Log, LogContext, LogError, Read, Recovery, ReadBuffers, TailBudget};
+use dohle_log::{Durable, Log, LogContext, LogError, Read, ReadBuffers, Recovery, TailBudget};
 use dohle_raft::{
     BOOTSTRAP_SNAPSHOT, ControlRecord, ElectionState, Entry, LogPoint, LogShape, Recovered, SnapshotId,
     VoterHistory, VoterSet,

@@ -285,8 +285,11 @@ fn old_formats_are_read() {
 #[test]
 fn a_formatted_folder_and_those_above_it_survive() {
     let path = Path::new("/srv/dohle/data");
-    let meta =
-        MetaProperties { cluster_id: "c".to_owned(), node_id: NodeId(1), directory_id: Some(Uuid::from_u128(7)) };
+    let meta = MetaProperties {
+        cluster_id: "c".to_owned(),
+        node_id: NodeId(1),
+        directory_id: Some(Uuid::from_u128(7)),
+    };
     let format = |disk: &Arc<dyn Disk>| LogDir::open(disk, path)?.write_meta(meta.clone());
     let operations = {
         let (sim, disk) = simulated();
@@ -302,7 +305,8 @@ fn a_formatted_folder_and_those_above_it_survive() {
             format(&disk).unwrap();
             sim.crash(seed);
             let found = LogDir::open(&disk, path);
-            let found = found.unwrap_or_else(|error| panic!("killed at {killed_at}, power cut {seed}: {error}"));
+            let found =
+                found.unwrap_or_else(|error| panic!("killed at {killed_at}, power cut {seed}: {error}"));
             assert_eq!(found.meta(), Some(&meta), "killed at {killed_at}, power cut {seed}");
         }
     }

@@ -1,10 +1,30 @@
 //! The numbers of the node's parts under their names. The parts count, or know; they are asked when somebody reads.
 
-use dohle_broker::BrokerHandle;
-use dohle_broker::metrics::{CoreMetrics, Counters};
-use dohle_controller::ControllerHandle;
-use dohle_observe::{Health, Metrics, Status, names};
+use std::collections::{BTreeMap, BTreeSet};
 
+use dohle_broker::BrokerHandle;
+use dohle_broker::metrics::{self as broker, CoreMetrics, Counters, LogNumbers};
+use dohle_controller::ControllerHandle;
+use dohle_observe::names::{self, MetricDef};
+use dohle_observe::{Health, Metrics, Report, Status};
+use dohle_types::ErrorCode;
+use dohle_wire::ApiKey;
+
+/// Errors of a partition that Kafka does not count as a failed produce or fetch request: clients are told them every day.
+const EXPECTED: &[ErrorCode] = &[
+    ErrorCode::UnknownTopicOrPartition,
+    ErrorCode::UnknownTopicId,
+    ErrorCode::InconsistentTopicId,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::FencedLeaderEpoch,
+    ErrorCode::UnknownLeaderEpoch,
+    ErrorCode::ReplicaNotAvailable,
+    ErrorCode::OffsetOutOfRange,
+    ErrorCode::MessageTooLarge,
+    ErrorCode::RecordListTooLarge,
+    ErrorCode::CorruptMessage,
+    ErrorCode::KafkaStorageError,
+];
 /// How Kafka numbers the states of a broker.
 const STARTING: f64 = 1.0;
 const RUNNING: f64 = 3.0;
@@ -33,32 +53,105 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
     read(names::CONNECTIONS_OPENED, |core| core.connections_opened.get());
     read(names::CONNECTIONS_CLOSED, |core| core.connections_closed.get());
     let cores: Vec<CoreMetrics> = broker.metrics().to_vec();
-    #[allow(clippy::cast_precision_loss)]
-    metrics.read_gauge(names::CONNECTIONS, &[], move || {
+    metrics.source(move |report| {
         let open =
             |core: &CoreMetrics| core.connections_opened.get().saturating_sub(core.connections_closed.get());
-        cores.iter().map(open).sum::<u64>() as f64
+        report.gauge(names::CONNECTIONS, &[], float(cores.iter().map(open).sum::<u64>()));
+        of_apis(report, &cores);
+    });
+    let shared = broker.shared().clone();
+    metrics.source(move |report| {
+        let numbers = broker::of_replicas(&shared);
+        let mut gauge = |metric, value: usize| report.gauge(metric, &[], float(value as u64));
+        gauge(names::PARTITION_COUNT, numbers.held);
+        gauge(names::LEADER_COUNT, numbers.led);
+        gauge(names::UNDER_REPLICATED, numbers.under_replicated);
+        gauge(names::UNDER_MIN_ISR, numbers.under_min_isr);
+        gauge(names::REQUEST_MEMORY, shared.budget.used());
+        report.counter(names::LOG_FLUSHES, &[], shared.flusher.flushes());
+    });
+    let shared = broker.shared().clone();
+    metrics.ask(move || {
+        let shared = shared.clone();
+        async move { of_logs(&broker::of_logs(&shared).await) }
     });
 }
 
+/// The APIs that were used, and what their answers were.
+fn of_apis(report: &mut Report, cores: &[CoreMetrics]) {
+    let mut failed = BTreeMap::from([(ApiKey::Produce.code(), 0), (ApiKey::Fetch.code(), 0)]);
+    for &key in ApiKey::ALL {
+        let requests = cores.iter().map(|core| core.api(key).requests.get()).sum();
+        if requests == 0 {
+            continue;
+        }
+        report.counter(names::REQUESTS, &[key.name()], requests);
+        let times: Vec<_> = cores.iter().filter_map(|core| core.api(key).times()).collect();
+        if !times.is_empty() {
+            report.times(names::REQUEST_TIME, &[key.name()], times);
+        }
+        let mut errors: BTreeMap<ErrorCode, u64> = BTreeMap::new();
+        for (code, count) in cores.iter().flat_map(|core| core.api(key).errors()) {
+            *errors.entry(code).or_default() += count;
+        }
+        for (code, count) in errors {
+            report.counter(names::REQUEST_ERRORS, &[key.name(), code.name()], count);
+            if let Some(failed) = failed.get_mut(&key.code()).filter(|_| !EXPECTED.contains(&code)) {
+                *failed += count;
+            }
+        }
+    }
+    report.counter(names::FAILED_PRODUCE_REQUESTS, &[], failed[&ApiKey::Produce.code()]);
+    report.counter(names::FAILED_FETCH_REQUESTS, &[], failed[&ApiKey::Fetch.code()]);
+}
+
+/// Each open partition's log, and what is out of service.
+fn of_logs(logs: &[LogNumbers]) -> Report {
+    let mut report = Report::default();
+    for log in logs {
+        let partition = log.partition.to_string();
+        let mut gauge =
+            |metric: MetricDef, value: u64| report.gauge(metric, &[&log.topic, &partition], float(value));
+        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        gauge(names::LOG_SIZE, log.size);
+        gauge(names::LOG_START_OFFSET, offset(log.start.get()));
+        gauge(names::LOG_END_OFFSET, offset(log.end.get()));
+        gauge(names::LOG_SEGMENTS, log.segments as u64);
+    }
+    let failed = || logs.iter().filter(|log| log.failed);
+    let folders: BTreeSet<_> = failed().filter_map(|log| log.folder.parent()).collect();
+    report.gauge(names::OFFLINE_REPLICAS, &[], float(failed().count() as u64));
+    report.gauge(names::OFFLINE_LOG_DIRS, &[], float(folders.len() as u64));
+    report
+}
+
 #[allow(clippy::cast_precision_loss)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
 pub fn of_controller(metrics: &Metrics, controller: &ControllerHandle) {
     let controller = controller.clone();
     metrics.source(move |report| {
         let (status, image) = (controller.status(), controller.image());
-        let (mut partitions, mut offline) = (0, 0);
+        let (mut partitions, mut offline, mut elsewhere) = (0, 0, 0);
         for topic in image.topics.iter() {
             partitions += topic.partitions.len();
-            offline += topic.partitions.iter().filter(|(_, partition)| partition.leader.0 < 0).count();
+            for (_, partition) in topic.partitions.iter() {
+                offline += usize::from(partition.leader.0 < 0);
+                elsewhere += usize::from(partition.replicas.first() != Some(&partition.leader));
+            }
         }
         let fenced = image.brokers.iter().filter(|broker| broker.fenced).count();
-        let mut gauge = |metric, value: usize| report.gauge(metric, &[], value as f64);
+        let mut gauge = |metric, value: usize| report.gauge(metric, &[], float(value as u64));
         gauge(names::ACTIVE_CONTROLLERS, usize::from(status.active));
         gauge(names::ACTIVE_BROKERS, image.brokers.iter().count() - fenced);
         gauge(names::FENCED_BROKERS, fenced);
         gauge(names::GLOBAL_TOPICS, image.topics.iter().count());
         gauge(names::GLOBAL_PARTITIONS, partitions);
         gauge(names::OFFLINE_PARTITIONS, offline);
-        report.gauge(names::METADATA_OFFSET, &[], status.last_applied.0 as f64);
+        gauge(names::PREFERRED_IMBALANCE, elsewhere);
+        let offset = u64::try_from(status.last_applied.get()).unwrap_or(0);
+        report.gauge(names::METADATA_OFFSET, &[], float(offset));
     });
 }

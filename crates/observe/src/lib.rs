@@ -19,4 +19,4 @@ mod process;
 
 pub use health::{Health, Status};
 pub use latency::Latencies;
-pub use metrics::{Counter, Gauge, Metrics};
+pub use metrics::{Counter, Gauge, Metrics, Report};

@@ -33,7 +33,13 @@ impl Writer {
     }
 
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { buffer: Vec::with_capacity(bytes), splices: Vec::new(), spliced: 0, framed: false, errors: Vec::new() }
+        Self {
+            buffer: Vec::with_capacity(bytes),
+            splices: Vec::new(),
+            spliced: 0,
+            framed: false,
+            errors: Vec::new(),
+        }
     }
 
     /// A writer whose segments begin with the four bytes that tell how many follow.

@@ -13,8 +13,24 @@ use regex::{Captures, Regex};
 /// A timestamp this near to the present was taken from a clock.
 const NEAR_MS: i64 = 3 * 3600 * 1000;
 /// The fields that name an element of a list, the first that is there.
-const IDENTITIES: &[&str] =
-    &["name", "topic_name", "resource_name", "topic", "topic_id", "api_key", "partition_index", "partition", "index", "feature", "node_id", "broker_id", "replica_id", "config_name", "listener", "log_dir"];
+const IDENTITIES: &[&str] = &[
+    "name",
+    "topic_name",
+    "resource_name",
+    "topic",
+    "topic_id",
+    "api_key",
+    "partition_index",
+    "partition",
+    "index",
+    "feature",
+    "node_id",
+    "broker_id",
+    "replica_id",
+    "config_name",
+    "listener",
+    "log_dir",
+];
 
 #[derive(Debug)]
 enum Node {
@@ -76,8 +92,13 @@ impl Names {
         static INSIDE: OnceLock<Regex> = OnceLock::new();
         let inside = INSIDE.get_or_init(|| Regex::new(r"\b1[0-9]{12}\b").expect("thirteen digits"));
         let near = |text: &str| text.parse::<i64>().is_ok_and(|time| (time - now()).abs() < NEAR_MS);
-        let named = |found: &Captures<'_>| if near(&found[0]) { "<now>".to_owned() } else { found[0].to_owned() };
+        let named =
+            |found: &Captures<'_>| if near(&found[0]) { "<now>".to_owned() } else { found[0].to_owned() };
         let mut replaced = inside.replace_all(&replaced, named).into_owned();
+        // The present less the largest number of milliseconds.
+        static FAR_PAST: OnceLock<Regex> = OnceLock::new();
+        let far_past = FAR_PAST.get_or_init(|| Regex::new("-92233702[0-9]{11}").expect("nineteen digits"));
+        replaced = far_past.replace_all(&replaced, "<far past>").into_owned();
         for (text, name) in &self.texts {
             replaced = replaced.replace(text, name);
         }
@@ -214,9 +235,8 @@ fn parse(rest: &mut &str) -> Node {
         return Node::Scalar(whole);
     }
     *rest = &rest[end..];
-    let word = word.trim_end();
-    // A struct that is the last field's value ends in " }".
-    Node::Scalar(word.to_owned())
+    // The last field of a struct is followed by " }".
+    Node::Scalar(word.trim_end().to_owned())
 }
 
 fn closing(text: &str) -> usize {

@@ -84,8 +84,9 @@ impl Connection {
 
 pub fn decode<R: Request>(frame: Bytes, version: i16, correlation_id: i32) -> R::Response {
     let mut reader = Reader::new(frame);
-    let header = dohle_wire::messages::ResponseHeader::decode(&mut reader, R::KEY.response_header_version(version))
-        .expect("a response's header");
+    let header =
+        dohle_wire::messages::ResponseHeader::decode(&mut reader, R::KEY.response_header_version(version))
+            .expect("a response's header");
     assert_eq!(header.correlation_id, correlation_id, "answers come in order");
     let response = R::Response::decode(&mut reader, version)
         .unwrap_or_else(|e| panic!("the answer to {} v{version} cannot be read: {e}", R::KEY));

@@ -18,7 +18,9 @@ fn path(script: &str) -> PathBuf {
 }
 
 pub fn write(script: &str, answers: &[Answered]) {
-    let mut text = String::from("# Answers of Apache Kafka 4.3.1, normalised; written by the test itself (DOHLE_BLESS=1).\n");
+    let mut text = String::from(
+        "# Answers of Apache Kafka 4.3.1, normalised; written by the test itself (DOHLE_BLESS=1).\n",
+    );
     for answer in answers {
         let _ = write!(text, "\n## {}\n", answer.case);
         for line in &answer.lines {
@@ -64,12 +66,15 @@ pub fn compare(script: &str, kafka: &Answered, dohle: &Answered, used: &mut [usi
             (Some(theirs), Some(ours)) => {
                 let names: std::collections::BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
                 for name in names {
-                    let value = |of: &BTreeMap<String, String>| of.get(name).cloned().unwrap_or_else(|| "-".to_owned());
+                    let value = |of: &BTreeMap<String, String>| {
+                        of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+                    };
                     check(&format!("{path}.{name}"), &value(theirs), &value(ours));
                 }
             }
             (theirs, ours) => {
-                let whole = |of: Option<&BTreeMap<String, String>>| of.map_or("-".to_owned(), |of| format!("{of:?}"));
+                let whole =
+                    |of: Option<&BTreeMap<String, String>>| of.map_or("-".to_owned(), |of| format!("{of:?}"));
                 check(path, &whole(theirs), &whole(ours));
             }
         }
@@ -80,14 +85,21 @@ pub fn compare(script: &str, kafka: &Answered, dohle: &Answered, used: &mut [usi
 type Fields = BTreeMap<String, BTreeMap<String, String>>;
 
 fn fields(lines: &[String]) -> Fields {
-    lines.iter().map(|line| {
-        let (path, values) = line.split_once(':').map_or((line.as_str(), ""), |(path, _)| {
-            // A path may hold colons of its own: it ends at the first ": " or at the line's end.
-            let end = line.find(": ").unwrap_or(line.len() - 1);
-            if path.len() == end { (path, &line[(end + 1).min(line.len())..]) } else { (&line[..end], &line[(end + 1).min(line.len())..]) }
-        });
-        (path.to_owned(), values_of(values))
-    }).collect()
+    lines
+        .iter()
+        .map(|line| {
+            let (path, values) = line.split_once(':').map_or((line.as_str(), ""), |(path, _)| {
+                // A path may hold colons of its own: it ends at the first ": " or at the line's end.
+                let end = line.find(": ").unwrap_or(line.len() - 1);
+                if path.len() == end {
+                    (path, &line[(end + 1).min(line.len())..])
+                } else {
+                    (&line[..end], &line[(end + 1).min(line.len())..])
+                }
+            });
+            (path.to_owned(), values_of(values))
+        })
+        .collect()
 }
 
 fn values_of(mut text: &str) -> BTreeMap<String, String> {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use dohle_tests_clients::target::{Given, Kind, Target};
 use dohle_types::TopicId;
 use dohle_wire::Request;
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use dohle_wire::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use dohle_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 
 use crate::answer::{self, Names};
@@ -41,7 +43,16 @@ impl Run {
         names.texts.push((controller.to_string(), "<controller>".to_owned()));
         names.texts.push((target.meta("cluster.id"), "<cluster>".to_owned()));
         let used = vec![0; crate::differences::DIFFERENCES.len()];
-        Self { target, names, connection: None, answers: Vec::new(), at, problems: Vec::new(), cases: 0, used }
+        Self {
+            target,
+            names,
+            connection: None,
+            answers: Vec::new(),
+            at,
+            problems: Vec::new(),
+            cases: 0,
+            used,
+        }
     }
 
     /// Asks the controller's listener until [`Run::at_broker`].
@@ -117,7 +128,11 @@ impl Run {
     }
 
     fn keep(&mut self, case: String, lines: Vec<String>) {
-        let taken = self.answers.iter().filter(|known| known.case == case || known.case.starts_with(&format!("{case} (again "))).count();
+        let taken = self
+            .answers
+            .iter()
+            .filter(|known| known.case == case || known.case.starts_with(&format!("{case} (again ")))
+            .count();
         let case = if taken > 0 { format!("{case} (again {taken})") } else { case };
         self.answers.push(Answered { case, lines });
     }
@@ -153,7 +168,11 @@ impl Run {
                 let id = topic.topic_id;
                 self.names.id(id, name);
                 // The broker's image may be ahead of its partitions by a moment.
-                std::thread::sleep(std::time::Duration::from_millis(if self.target.kind == Kind::Kafka { 300 } else { 20 }));
+                std::thread::sleep(std::time::Duration::from_millis(if self.target.kind == Kind::Kafka {
+                    300
+                } else {
+                    20
+                }));
                 return id;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -177,7 +196,9 @@ impl Run {
             let (kafka, ours) = (cases(&kafka), cases(&answers));
             let missing: Vec<_> = kafka.iter().filter(|case| !ours.contains(case)).collect();
             let more: Vec<_> = ours.iter().filter(|case| !kafka.contains(case)).collect();
-            self.problems.push(format!("{script}: cases that did not run {missing:?}, cases Kafka was not asked {more:?}"));
+            self.problems.push(format!(
+                "{script}: cases that did not run {missing:?}, cases Kafka was not asked {more:?}"
+            ));
         }
         for answer in &answers {
             if let Some(kafka) = kafka.iter().find(|known| known.case == answer.case) {
@@ -195,7 +216,10 @@ impl Run {
         }
         if self.target.kind == Kind::Dohle {
             for (at, _) in self.used.iter().enumerate().filter(|(_, times)| **times == 0) {
-                self.problems.push(format!("a listed difference that is none: {:?}", crate::differences::DIFFERENCES[at]));
+                self.problems.push(format!(
+                    "a listed difference that is none: {:?}",
+                    crate::differences::DIFFERENCES[at]
+                ));
             }
         }
         assert!(self.problems.is_empty(), "{} problems\n{}", self.problems.len(), self.problems.join("\n"));

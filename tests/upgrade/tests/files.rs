@@ -1,16 +1,15 @@
 //! Kafka's tools find no fault in any file of a life of Dohle: written with every codec, rolled, purged, altered, killed, stopped.
 #![allow(clippy::disallowed_methods)] // drives real programs
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::client::{Client, Session};
 use dohle_tests_clients::content::Contents;
 use dohle_tests_clients::tools::Tools;
-use dohle_tests_upgrade::inspect::{accepts, files, shows};
+use dohle_tests_upgrade::inspect::{accepts, files, refuses, shows};
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
-use serde_json::Value;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const PARTITIONS: u64 = 3;
@@ -34,10 +33,11 @@ fn kafkas_tools_find_no_fault() {
     life.judge_logs();
     life.judge_indexes();
     life.judge_metadata();
+    life.judge_the_judges();
     life.checks.finish(OWED);
 }
 
-const OWED: usize = 44;
+const OWED: usize = 90;
 
 struct Life {
     node: Node,
@@ -62,7 +62,10 @@ impl Life {
 
     fn first_part(&mut self) {
         self.create("codecs", "segment.bytes:1048576,index.interval.bytes:256");
-        self.create("compacted", "cleanup.policy:compact,segment.bytes:1048576,min.cleanable.dirty.ratio:0.1");
+        self.create(
+            "compacted",
+            "cleanup.policy:compact,segment.bytes:1048576,min.cleanable.dirty.ratio:0.1",
+        );
         self.create("purged", "segment.bytes:1048576,file.delete.delay.ms:0");
         self.create("gone", "file.delete.delay.ms:0");
         for topic in ["codecs", "purged", "gone"] {
@@ -77,12 +80,14 @@ impl Life {
         self.write_large("codecs", 4);
         let purged = self.client.ask("purge topic=purged partition=0 offset=1504");
         self.checks.equal(purged["low_watermark"].as_u64(), Some(1504), "the low watermark after a purge");
-        self.client.ask("alter topic=purged config=retention.ms:9999999999,segment.bytes:2097152");
+        self.client.ask("alter topic=purged config=retention.ms:99999999999999,segment.bytes:2097152");
         self.client.ask("reset topic=purged config=segment.bytes:");
         self.client.ask("grow topic=compacted partitions=5");
         self.client.ask("delete topic=gone");
         self.configure("--alter --delete-config log.segment.ms");
-        self.wait_until_gone("the segments before the purge", |path| path.contains("purged-0/00000000000000000000."));
+        self.wait_until_gone("the segments before the purge", |path| {
+            path.contains("purged-0/00000000000000000000.")
+        });
         self.wait_until_gone("the deleted topic", |path| path.contains("/gone-"));
     }
 
@@ -130,7 +135,9 @@ impl Life {
 
     fn wait_until_gone(&mut self, what: &str, is_meant: impl Fn(&str) -> bool) {
         let dir = self.node.log_dir();
-        let remain = || ["log", "deleted"].iter().flat_map(|e| files(&dir, e)).any(|f| is_meant(&f.display().to_string()));
+        let remain = || {
+            ["log", "deleted"].iter().flat_map(|e| files(&dir, e)).any(|f| is_meant(&f.display().to_string()))
+        };
         let until = Instant::now() + GONE_LIMIT;
         while remain() && Instant::now() < until {
             std::thread::sleep(GONE_POLL);
@@ -152,11 +159,12 @@ impl Life {
     /// Every record of every segment.
     fn judge_logs(&mut self) {
         let logs = self.of_partitions("log");
-        println!("{} segments", logs.len());
-        self.checks.that(logs.len() > 11 + 5, format!("segments were rolled: {} files", logs.len()));
+        let partitions = 2 * PARTITIONS as usize;
+        self.checks.that(logs.len() > partitions + 5, format!("segments were rolled: {} files", logs.len()));
         let deep = accepts(&mut self.tools, "--deep-iteration", &logs);
         for codec in CODECS {
-            self.checks.that(deep.contains(&format!("compresscodec: {codec} ")), format!("batches with {codec}"));
+            self.checks
+                .that(deep.contains(&format!("compresscodec: {codec} ")), format!("batches with {codec}"));
         }
         let records = deep.lines().filter(|line| line.starts_with("| offset: ")).count() as u64;
         // The purge has deleted a part of one partition; the others are whole.
@@ -173,18 +181,20 @@ impl Life {
             let indexes = self.of_partitions(extension);
             self.checks.equal(indexes.len(), logs, format!("each segment has its .{extension}"));
             let sane = accepts(&mut self.tools, "--index-sanity-check", &indexes);
-            let passed = sane.lines().filter(|l| l.ends_with("passed sanity check.") || l.ends_with("is empty."));
+            let passed =
+                sane.lines().filter(|l| l.ends_with("passed sanity check.") || l.ends_with("is empty."));
             self.checks.equal(passed.count(), logs, format!("each .{extension} is sane"));
             accepts(&mut self.tools, "--verify-index-only", &indexes);
             let printed = accepts(&mut self.tools, "", &indexes);
-            let entries = printed.lines().filter(|l| l.starts_with("offset: ") || l.starts_with("timestamp: ")).count();
-            println!("{entries} entries of .{extension}");
+            let entries =
+                printed.lines().filter(|l| l.starts_with("offset: ") || l.starts_with("timestamp: ")).count();
             self.checks.that(entries > logs, format!("the .{extension} files have {entries} entries"));
         }
         let snapshots = self.of_partitions("snapshot");
         let printed = accepts(&mut self.tools, "", &snapshots);
         let producers = printed.lines().filter(|l| l.starts_with("producerId: ")).count();
-        self.checks.that(producers > 3, format!("{producers} states of producers in {} files", snapshots.len()));
+        self.checks
+            .that(producers > 3, format!("{producers} states of producers in {} files", snapshots.len()));
         let aborted = self.of_partitions("txnindex");
         self.checks.equal(aborted, Vec::new(), "no transaction was aborted");
     }
@@ -194,8 +204,16 @@ impl Life {
         let decoder = "--cluster-metadata-decoder --skip-record-metadata --deep-iteration";
         let logs = self.of_metadata("log");
         let records = accepts(&mut self.tools, decoder, &logs);
-        for kind in ["FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "PARTITION_RECORD", "CONFIG_RECORD", "REMOVE_TOPIC_RECORD"] {
-            self.checks.that(records.contains(&format!("\"type\":\"{kind}\"")), format!("a {kind} in the log"));
+        for kind in [
+            "FEATURE_LEVEL_RECORD",
+            "REGISTER_BROKER_RECORD",
+            "TOPIC_RECORD",
+            "PARTITION_RECORD",
+            "CONFIG_RECORD",
+            "REMOVE_TOPIC_RECORD",
+        ] {
+            self.checks
+                .that(records.contains(&format!("\"type\":\"{kind}\"")), format!("a {kind} in the log"));
         }
         for extension in ["index", "timeindex"] {
             let indexes = self.of_metadata(extension);
@@ -209,19 +227,76 @@ impl Life {
         self.checks.that(!snapshots.is_empty(), "snapshots of the metadata");
         let bootstrap = self.node.log_dir().join("bootstrap.checkpoint");
         let all: Vec<PathBuf> = snapshots.iter().chain([&bootstrap]).cloned().collect();
-        let decoded = accepts(&mut self.tools, decoder, &all);
-        self.checks.equal(decoded.matches("SnapshotFooter").count(), 0, "records of the quorum are not printed");
-        println!("{} snapshots", snapshots.len());
-        self.judge_image(&bootstrap, snapshots.last().expect("checked"));
+        accepts(&mut self.tools, decoder, &all);
+        let framed = accepts(&mut self.tools, "--cluster-metadata-decoder --deep-iteration", &all);
+        for frame in ["SnapshotHeader {", "SnapshotFooter {"] {
+            let what = format!("each of the snapshots has a {frame}");
+            self.checks.equal(framed.matches(frame).count(), all.len(), what);
+        }
+        self.judge_image(&bootstrap, snapshots.last().expect("checked"), &logs[logs.len() - 1]);
     }
 
-    fn judge_image(&mut self, bootstrap: &PathBuf, latest: &PathBuf) {
-        let features = ["metadataVersion:\n      Optional[4.3-IV0]", "finalized_transaction.version:\n      2"];
-        let shown = shows(&mut self.tools, bootstrap, "tree /");
-        for feature in features {
-            self.checks.that(shown.contains(feature), format!("bootstrap.checkpoint has {feature}\n{shown}"));
+    /// A byte that is wrong is found: in a batch, in each kind of index, in what is known of producers.
+    fn judge_the_judges(&mut self) {
+        let folder = self.node.log_dir().join("codecs-0");
+        for (extension, flags) in [
+            ("log", "--deep-iteration"),
+            ("index", "--index-sanity-check"),
+            ("index", "--verify-index-only"),
+            ("timeindex", "--verify-index-only"),
+            ("snapshot", ""),
+        ] {
+            let largest = |file: &PathBuf| file.metadata().expect("a file of a partition").len();
+            let file =
+                files(&folder, extension).into_iter().max_by_key(largest).expect("a file of a partition");
+            let sound = std::fs::read(&file).expect("a file of a partition");
+            let mut wrong = sound.clone();
+            match flags {
+                "--index-sanity-check" => wrong.push(0),
+                _ => *wrong.last_mut().expect("the file is not empty") ^= 1,
+            }
+            std::fs::write(&file, wrong).expect("a file of a partition");
+            let refused = refuses(&mut self.tools, flags, &file);
+            self.checks.that(refused, format!("{flags} finds a wrong byte in {}", file.display()));
+            std::fs::write(&file, sound).expect("a file of a partition");
         }
-        println!("{}", shows(&mut self.tools, latest, "tree /"));
-        let _: Option<Value> = None;
+    }
+
+    /// What the shell shows of the metadata: of the checkpoint, of the latest snapshot, of the log.
+    fn judge_image(&mut self, bootstrap: &Path, latest: &Path, log: &Path) {
+        for (file, wanted) in
+            [(bootstrap, &FEATURES[..]), (latest, &FEATURES), (latest, &IMAGE), (log, &IMAGE)]
+        {
+            let shown = shows(&mut self.tools, file, "tree /");
+            let shown: Vec<&str> = shown.lines().map(str::trim).collect();
+            let shown = shown.join(" ");
+            for part in wanted {
+                self.checks.that(shown.contains(part), format!("{} has {part}:\n{shown}", file.display()));
+            }
+            let gone = ["TOPIC:gone", "log.segment.ms"].into_iter().find(|gone| shown.contains(gone));
+            self.checks.equal(gone, None, format!("{} has nothing of what was taken back", file.display()));
+        }
     }
 }
+
+/// As the shell shows them, line by line: the levels that Kafka 4.3.1 formats with.
+const FEATURES: [&str; 6] = [
+    "metadataVersion: Optional[4.3-IV0]",
+    "finalized_eligible.leader.replicas.version: 1",
+    "finalized_group.version: 1",
+    "finalized_share.version: 1",
+    "finalized_streams.version: 1",
+    "finalized_transaction.version: 2",
+];
+/// The broker, the controller, the settings and the topics as they were at the end.
+const IMAGE: [&str; 9] = [
+    "brokers: 1: BrokerRegistration(id=1, ",
+    "controllers: 1: ControllerRegistration(id=1, ",
+    "BROKER: message.max.bytes: 2000000 min.insync.replicas: 1 TOPIC:",
+    "TOPIC:codecs: index.interval.bytes: 256 retention.ms: -1 segment.bytes: 1048576 TOPIC:",
+    "TOPIC:compacted: cleanup.policy: compact min.cleanable.dirty.ratio: 0.1 retention.ms: -1 segment.bytes: 1048576 TOPIC:",
+    "TOPIC:purged: file.delete.delay.ms: 0 retention.ms: 99999999999999 delegationToken:",
+    "name: codecs compacted: 0: PartitionRegistration(replicas=[1], ",
+    "partitionEpoch=1) 4: PartitionRegistration(replicas=[1], ",
+    "name: purged local:",
+];

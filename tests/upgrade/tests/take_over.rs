@@ -7,15 +7,19 @@ use dohle_tests_clients::client::everything;
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
 use dohle_tests_upgrade::relay::{OWED_BY_LOAD, Relay, owed_by_turn};
 
-/// Kafka's controller lets a broker in again only when the session of the one that was killed has run out; by default after 9 s.
-const SHORT_SESSION: [(&str, &str); 2] =
-    [("broker.session.timeout.ms", "1500"), ("broker.heartbeat.interval.ms", "500")];
+/// Kafka's controller lets a broker in again only when the session of the one that was killed has run out, by default after 9 s;
+/// and each program begins from snapshots of the metadata that the other has written.
+const SETTINGS: [(&str, &str); 3] = [
+    ("broker.session.timeout.ms", "1500"),
+    ("broker.heartbeat.interval.ms", "500"),
+    ("metadata.log.max.record.bytes.between.snapshots", "4000"),
+];
 const HAND_OVERS_OF_A_FULL_RUN: usize = 10;
 
 /// Kafka's tool formats, Dohle begins on the empty folder; each hand-over once, cleanly and not.
 #[test]
 fn formatted_by_kafka() {
-    let node = Node::new(Quorum::InTheLog, &SHORT_SESSION);
+    let node = Node::new(Quorum::InTheLog, &SETTINGS);
     node.format_by_kafka();
     let turns = [
         (Program::Dohle, End::Clean),
@@ -29,15 +33,23 @@ fn formatted_by_kafka() {
 /// The voters are in the configuration; Kafka fills the folder first.
 #[test]
 fn voters_in_the_file() {
-    let node = Node::new(Quorum::InTheFile, &SHORT_SESSION);
+    let node = Node::new(Quorum::InTheFile, &SETTINGS);
     node.format_by_kafka();
     relay("voters in the file", node, &[(Program::Kafka, End::Clean)], Program::Dohle);
+}
+
+/// The voters are in the configuration, and Dohle is the first on what Kafka's tool has formatted.
+#[test]
+fn voters_in_the_file_of_an_empty_folder() {
+    let node = Node::new(Quorum::InTheFile, &SETTINGS);
+    node.format_by_kafka();
+    relay("voters in the file, empty", node, &[(Program::Dohle, End::Killed)], Program::Dohle);
 }
 
 /// Dohle formats the folder by itself.
 #[test]
 fn formatted_by_dohle() {
-    let node = Node::new(Quorum::InTheLog, &SHORT_SESSION);
+    let node = Node::new(Quorum::InTheLog, &SETTINGS);
     relay("formatted by Dohle", node, &[(Program::Dohle, End::Killed)], Program::Kafka);
 }
 
@@ -47,9 +59,7 @@ fn ten_in_a_row() {
     if !everything() {
         return;
     }
-    let mut settings = SHORT_SESSION.to_vec();
-    settings.push(("metadata.log.max.record.bytes.between.snapshots", "20000"));
-    let node = Node::new(Quorum::InTheLog, &settings);
+    let node = Node::new(Quorum::InTheLog, &SETTINGS);
     let program = |turn| if turn % 2 == 0 { Program::Dohle } else { Program::Kafka };
     let end = |turn| if turn / 2 % 2 == 0 { End::Killed } else { End::Clean };
     let turns: Vec<_> = (0..HAND_OVERS_OF_A_FULL_RUN).map(|turn| (program(turn), end(turn))).collect();

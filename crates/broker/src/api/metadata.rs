@@ -39,7 +39,7 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
         Some(asked) if context.version >= NULL_IS_ALL_SINCE || !asked.is_empty() => {
             let asked: Vec<Option<Text>> = unique(asked.iter().map(|topic| topic.name.clone()).collect());
             let missing: Vec<Text> =
-                asked.iter().flatten().cloned().filter(|name| image.topics.by_name(name).is_none()).collect();
+                asked.iter().flatten().filter(|name| image.topics.by_name(name).is_none()).cloned().collect();
             let mut failures = Vec::new();
             if request.allow_auto_topic_creation && !missing.is_empty() {
                 failures = auto_topics::create(&context, &missing).await;

@@ -1,8 +1,35 @@
 //! What a node has to say of the metadata quorum, by its roles.
 
 use super::{Violation, scala};
-use crate::Config;
 use crate::keys;
+use crate::settings::Roles;
+use crate::{Config, HostPort};
+
+impl Config {
+    /// Whether the metadata quorum can only be this node: it has both roles, and whoever the quorum's keys name, by id or by address,
+    /// is this node. An empty folder of such a node becomes a cluster of its own.
+    pub fn is_own_quorum(&self) -> bool {
+        let Roles { broker, controller } = self.roles();
+        let id = self.node_id();
+        broker
+            && controller
+            && self.quorum_voters().iter().all(|voter| voter.id == id)
+            && self.quorum_bootstrap_servers().iter().all(|server| self.is_own_controller(server))
+    }
+
+    /// Whether an address is that of one of this node's controller listeners. No name is looked up.
+    fn is_own_controller(&self, server: &HostPort) -> bool {
+        let advertised = self.advertised_controller_listeners().iter();
+        let mut own_hosts = advertised.map(|listener| (listener.host.as_str(), listener.port));
+        let is_advertised =
+            own_hosts.any(|(host, port)| port == server.port && host.eq_ignore_ascii_case(&server.host));
+        let bound = self.controller_listeners();
+        is_advertised
+            || bound.iter().any(|listener| {
+                listener.port == server.port && listener.reaches(&server.host, self.host_name())
+            })
+    }
+}
 
 /// What a member of a cluster has to say, since no default could be right for it.
 pub(crate) fn require_cluster_keys(config: &Config) -> Result<(), Violation> {

@@ -1,5 +1,6 @@
 //! A node's life: formatted by its first start, drained by SIGTERM, found again by the next start.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use rustix::process::Signal;
@@ -63,8 +64,20 @@ fn health_and_metrics_are_shown() {
         health.starts_with("HTTP/1.1 200") && health.ends_with(r#"{"status":"ready","why":{}}"#),
         "{health}"
     );
+    // Metadata, version 1, correlation id 7, client id "t", the topic "none such", whose name is not allowed.
+    let mut client = TcpStream::connect(node.address()).expect("it listens");
+    client
+        .write_all(b"\0\0\0\x1a\0\x03\0\x01\0\0\0\x07\0\x01t\0\0\0\x01\0\x09none such")
+        .expect("it is read");
+    client.read_exact(&mut [0; 8]).expect("it answers");
     let metrics = node.get("/metrics");
     for line in [
+        "kafka_network_requestmetrics_requests_total{request=\"Metadata\"} 1",
+        "kafka_network_requestmetrics_errors_total{request=\"Metadata\",error=\"INVALID_TOPIC_EXCEPTION\"} 1",
+        "kafka_network_requestmetrics_totaltimems_count{request=\"Metadata\"} 1",
+        "kafka_server_replicamanager_partitioncount 0.0",
+        "kafka_server_replicamanager_underreplicatedpartitions 0.0",
+        "kafka_log_logmanager_offlinelogdirectorycount 0.0",
         "kafka_server_kafkaserver_brokerstate 3.0",
         "kafka_controller_kafkacontroller_activecontrollercount 1.0",
         "kafka_controller_kafkacontroller_activebrokercount 1.0",
@@ -73,6 +86,31 @@ fn health_and_metrics_are_shown() {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
     assert!(metrics.contains("process_resident_memory_bytes"));
+}
+
+/// Whoever meant to join a cluster names others; whoever names only itself is one.
+#[test]
+fn kafkas_quick_start_file_is_a_cluster_of_its_own() {
+    let port =
+        || std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port();
+    for quorum in ["bootstrap.servers=localhost:", "voters=1@localhost:"] {
+        let (data, clients, controllers) = (Data::new(), port(), port());
+        let file = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.{quorum}{controllers}\n\
+             listeners=PLAINTEXT://:{clients},CONTROLLER://:{controllers}\ninter.broker.listener.name=PLAINTEXT\n\
+             advertised.listeners=PLAINTEXT://localhost:{clients},CONTROLLER://localhost:{controllers}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL\nnum.partitions=1\n\
+             offsets.topic.replication.factor=1\n"
+        );
+        let file = data.write("server.properties", &file);
+        let node = Node::start(&data, &["--config", &file]);
+        assert_eq!(node.ready["new"], true);
+        for port in [clients, controllers] {
+            TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        }
+        assert_eq!(node.stop().code, Some(0));
+    }
 }
 
 #[test]

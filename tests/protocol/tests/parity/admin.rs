@@ -3,11 +3,17 @@
 use dohle_tests_protocol::connection::all_versions;
 use dohle_tests_protocol::run::Run;
 use dohle_types::Uuid;
-use dohle_wire::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic};
-use dohle_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use dohle_wire::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use dohle_wire::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use dohle_wire::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use dohle_wire::messages::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
-use dohle_wire::messages::describe_topic_partitions_request::{Cursor, DescribeTopicPartitionsRequest, TopicRequest};
+use dohle_wire::messages::describe_topic_partitions_request::{
+    Cursor, DescribeTopicPartitionsRequest, TopicRequest,
+};
 use dohle_wire::{ApiKey, Text};
 
 pub fn script(run: &mut Run) {
@@ -28,12 +34,20 @@ fn topic(name: &str, num_partitions: i32, replication_factor: i16) -> CreatableT
 }
 
 fn configured(name: &str, configs: &[(&str, Option<&str>)]) -> CreatableTopic {
-    let configs = configs.iter().map(|(name, value)| CreatableTopicConfig { name: (*name).into(), value: value.map(Text::from), ..Default::default() });
+    let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+        name: (*name).into(),
+        value: value.map(Text::from),
+        ..Default::default()
+    });
     CreatableTopic { configs: configs.collect(), ..topic(name, 1, 1) }
 }
 
 fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> CreatableTopic {
-    let assignments = assignments.iter().map(|(index, brokers)| CreatableReplicaAssignment { partition_index: *index, broker_ids: brokers.to_vec(), ..Default::default() });
+    let assignments = assignments.iter().map(|(index, brokers)| CreatableReplicaAssignment {
+        partition_index: *index,
+        broker_ids: brokers.to_vec(),
+        ..Default::default()
+    });
     CreatableTopic { assignments: assignments.collect(), ..topic(name, -1, -1) }
 }
 
@@ -68,9 +82,25 @@ fn create(run: &mut Run) {
         ("a partition assigned twice", vec![assigned("c-bad", &[(0, &[1]), (0, &[1])])]),
         ("assigned to below zero", vec![assigned("c-bad", &[(0, &[-1])])]),
         ("assigned unevenly", vec![assigned("c-bad", &[(0, &[1]), (1, &[1, 7])])]),
-        ("assigned and counted", vec![CreatableTopic { num_partitions: 1, replication_factor: 1, ..assigned("c-bad", &[(0, &[1])]) }]),
-        ("assigned and counted right", vec![CreatableTopic { num_partitions: 1, ..assigned("c-bad", &[(0, &[1])]) }]),
-        ("configured", vec![configured("c-conf-NN", &[("retention.ms", Some("1000")), ("cleanup.policy", Some("compact"))])]),
+        (
+            "assigned and counted",
+            vec![CreatableTopic {
+                num_partitions: 1,
+                replication_factor: 1,
+                ..assigned("c-bad", &[(0, &[1])])
+            }],
+        ),
+        (
+            "assigned and counted right",
+            vec![CreatableTopic { num_partitions: 1, ..assigned("c-bad", &[(0, &[1])]) }],
+        ),
+        (
+            "configured",
+            vec![configured(
+                "c-conf-NN",
+                &[("retention.ms", Some("1000")), ("cleanup.policy", Some("compact"))],
+            )],
+        ),
         ("an unknown key", vec![configured("c-bad", &[("no.such.key", Some("1"))])]),
         ("a null value", vec![configured("c-bad", &[("retention.ms", None)])]),
         ("a bad number", vec![configured("c-bad", &[("retention.ms", Some("much"))])]),
@@ -78,12 +108,21 @@ fn create(run: &mut Run) {
         ("a bad word", vec![configured("c-bad", &[("cleanup.policy", Some("burn"))])]),
         ("an empty policy", vec![configured("c-bad", &[("cleanup.policy", Some(""))])]),
         ("a bad list", vec![configured("c-bad", &[("leader.replication.throttled.replicas", Some("x"))])]),
-        ("a key twice", vec![configured("c-bad", &[("retention.ms", Some("1")), ("retention.ms", Some("2"))])]),
+        (
+            "a key twice",
+            vec![configured("c-bad", &[("retention.ms", Some("1")), ("retention.ms", Some("2"))])],
+        ),
         ("remote storage", vec![configured("c-bad", &[("remote.storage.enable", Some("true"))])]),
         ("min isr 0", vec![configured("c-bad", &[("min.insync.replicas", Some("0"))])]),
         ("an empty key", vec![configured("c-bad", &[("", Some("0"))])]),
-        ("local retention above retention", vec![configured("c-bad", &[("retention.ms", Some("10")), ("local.retention.ms", Some("20"))])]),
-        ("spaces around", vec![configured("c-sp-NN", &[("retention.ms", Some(" 1000 ")), ("preallocate", Some("TRUE"))])]),
+        (
+            "local retention above retention",
+            vec![configured("c-bad", &[("retention.ms", Some("10")), ("local.retention.ms", Some("20"))])],
+        ),
+        (
+            "spaces around",
+            vec![configured("c-sp-NN", &[("retention.ms", Some(" 1000 ")), ("preallocate", Some("TRUE"))])],
+        ),
         ("internal", vec![topic("__consumer_offsets", 1, 1)]),
         ("the metadata's", vec![topic("__cluster_metadata", 1, 1)]),
         ("good and bad", vec![topic("c-good-NN", 1, 1), topic("", 1, 1), topic("c-bad", 0, 1)]),
@@ -98,13 +137,23 @@ fn create(run: &mut Run) {
                 for topic in &mut topics {
                     topic.name = topic.name.replace("NN", &version.to_string()).into();
                 }
-                let request = CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only, ..Default::default() };
+                let request =
+                    CreateTopicsRequest { topics, timeout_ms: 10_000, validate_only, ..Default::default() };
                 let word = if validate_only { "validated" } else { "made" };
                 run.ask(&format!("{name}, {word}"), version, &request);
             }
         }
     }
-    run.ask("no time", 7, &CreateTopicsRequest { topics: vec![topic("c-notime", 1, 1)], timeout_ms: 0, validate_only: true, ..Default::default() });
+    run.ask(
+        "no time",
+        7,
+        &CreateTopicsRequest {
+            topics: vec![topic("c-notime", 1, 1)],
+            timeout_ms: 0,
+            validate_only: true,
+            ..Default::default()
+        },
+    );
 }
 
 fn partitions(run: &mut Run) {
@@ -112,7 +161,14 @@ fn partitions(run: &mut Run) {
     let more = |name: &str, count: i32, assignments: Option<&[&[i32]]>| CreatePartitionsTopic {
         name: name.into(),
         count,
-        assignments: assignments.map(|all| all.iter().map(|brokers| CreatePartitionsAssignment { broker_ids: brokers.to_vec(), ..Default::default() }).collect()),
+        assignments: assignments.map(|all| {
+            all.iter()
+                .map(|brokers| CreatePartitionsAssignment {
+                    broker_ids: brokers.to_vec(),
+                    ..Default::default()
+                })
+                .collect()
+        }),
         ..Default::default()
     };
     let cases = [
@@ -138,10 +194,22 @@ fn partitions(run: &mut Run) {
         ("good and bad", vec![more("cp-one", 3, None), more("cp-none", 3, None)]),
     ];
     for (name, topics) in &cases {
-        run.ask_in_some(name, &CreatePartitionsRequest { topics: topics.clone(), timeout_ms: 10_000, validate_only: true, ..Default::default() });
+        run.ask_in_some(
+            name,
+            &CreatePartitionsRequest {
+                topics: topics.clone(),
+                timeout_ms: 10_000,
+                validate_only: true,
+                ..Default::default()
+            },
+        );
     }
     for (name, topics) in &cases[1..4] {
-        run.ask(&format!("{name}, done"), 3, &CreatePartitionsRequest { topics: topics.clone(), timeout_ms: 10_000, ..Default::default() });
+        run.ask(
+            &format!("{name}, done"),
+            3,
+            &CreatePartitionsRequest { topics: topics.clone(), timeout_ms: 10_000, ..Default::default() },
+        );
     }
 }
 
@@ -150,9 +218,16 @@ fn describe(run: &mut Run) {
     run.topic("t-b", 2, &[]);
     run.topic("t-c", 1, &[]);
     let request = |topics: &[&str], limit: i32, cursor: Option<(&str, i32)>| DescribeTopicPartitionsRequest {
-        topics: topics.iter().map(|name| TopicRequest { name: (*name).into(), ..Default::default() }).collect(),
+        topics: topics
+            .iter()
+            .map(|name| TopicRequest { name: (*name).into(), ..Default::default() })
+            .collect(),
         response_partition_limit: limit,
-        cursor: cursor.map(|(name, index)| Cursor { topic_name: name.into(), partition_index: index, ..Default::default() }),
+        cursor: cursor.map(|(name, index)| Cursor {
+            topic_name: name.into(),
+            partition_index: index,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let all: &[&str] = &["t-c", "t-a", "t-b"];
@@ -191,7 +266,16 @@ fn describe(run: &mut Run) {
 
 fn log_dirs(run: &mut Run) {
     let request = |topics: &[(&str, &[i32])]| DescribeLogDirsRequest {
-        topics: Some(topics.iter().map(|(topic, partitions)| DescribableLogDirTopic { topic: (*topic).into(), partitions: partitions.to_vec(), ..Default::default() }).collect()),
+        topics: Some(
+            topics
+                .iter()
+                .map(|(topic, partitions)| DescribableLogDirTopic {
+                    topic: (*topic).into(),
+                    partitions: partitions.to_vec(),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
         ..Default::default()
     };
     run.ask_in_all("two", &request(&[("f-one", &[0, 1]), ("t-c", &[0])]));
@@ -210,7 +294,11 @@ fn delete(run: &mut Run) {
         for n in 0..4 {
             ids.push(run.topic(&format!("x-{version}-{n}"), 1, &[]));
         }
-        let by = |id: Uuid, name: Option<&str>| DeleteTopicState { name: name.map(Text::from), topic_id: id, ..Default::default() };
+        let by = |id: Uuid, name: Option<&str>| DeleteTopicState {
+            name: name.map(Text::from),
+            topic_id: id,
+            ..Default::default()
+        };
         let mine = |n: i32| format!("x-{version}-{n}");
         let names: Vec<(&str, Vec<String>)> = vec![
             ("nothing", vec![]),
@@ -223,7 +311,11 @@ fn delete(run: &mut Run) {
             ("internal", vec!["__consumer_offsets".into()]),
         ];
         for (name, list) in &names {
-            let request = DeleteTopicsRequest { topic_names: list.iter().map(|n| n.as_str().into()).collect(), timeout_ms: 10_000, ..Default::default() };
+            let request = DeleteTopicsRequest {
+                topic_names: list.iter().map(|n| n.as_str().into()).collect(),
+                timeout_ms: 10_000,
+                ..Default::default()
+            };
             run.ask(name, version, &request);
         }
         if version < 6 {
@@ -243,11 +335,23 @@ fn delete(run: &mut Run) {
             ("by name", vec![by(Uuid::ZERO, Some(&mine(1)))]),
             ("by id", vec![by(ids[2], None)]),
             ("by id again", vec![by(ids[2], None)]),
-            ("good and bad", vec![by(ids[3], None), by(unknown, None), by(Uuid::ZERO, Some("x-none")), by(Uuid::ZERO, None)]),
+            (
+                "good and bad",
+                vec![
+                    by(ids[3], None),
+                    by(unknown, None),
+                    by(Uuid::ZERO, Some("x-none")),
+                    by(Uuid::ZERO, None),
+                ],
+            ),
             ("the metadata's", vec![by(Uuid::METADATA_TOPIC, None)]),
         ];
         for (name, topics) in states {
-            run.ask(&format!("states, {name}"), version, &DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+            run.ask(
+                &format!("states, {name}"),
+                version,
+                &DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() },
+            );
         }
     }
 }

@@ -32,12 +32,20 @@ pub fn script(run: &mut Run) {
 }
 
 fn named(names: &[&str]) -> Option<Vec<MetadataRequestTopic>> {
-    Some(names.iter().map(|name| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() }).collect())
+    Some(
+        names
+            .iter()
+            .map(|name| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() })
+            .collect(),
+    )
 }
 
 fn metadata(run: &mut Run) {
     run.ask_in_all("nothing is there, all", &MetadataRequest { topics: None, ..Default::default() });
-    run.ask_in_all("nothing is there, an empty list", &MetadataRequest { topics: Some(vec![]), ..Default::default() });
+    run.ask_in_all(
+        "nothing is there, an empty list",
+        &MetadataRequest { topics: Some(vec![]), ..Default::default() },
+    );
     let one = run.topic("m-one", 1, &[]);
     run.topic("m-three", 3, &[]);
     let quiet = |topics| MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
@@ -45,9 +53,20 @@ fn metadata(run: &mut Run) {
     run.ask_in_all("an empty list", &quiet(Some(vec![])));
     run.ask_in_all("by name", &quiet(named(&["m-one", "m-three"])));
     run.ask_in_all("unknown", &quiet(named(&["m-none"])));
-    run.ask_in_all("bad names", &quiet(named(&["", ".", "..", "a b", "ä", &"x".repeat(249), &"x".repeat(250)])));
+    run.ask_in_all(
+        "bad names",
+        &quiet(named(&["", ".", "..", "a b", "ä", &"x".repeat(249), &"x".repeat(250)])),
+    );
     run.ask_in_all("twice", &quiet(named(&["m-one", "m-one"])));
-    run.ask_in_all("internal", &quiet(named(&["__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"])));
+    run.ask_in_all(
+        "internal",
+        &quiet(named(&[
+            "__consumer_offsets",
+            "__transaction_state",
+            "__share_group_state",
+            "__cluster_metadata",
+        ])),
+    );
     for operations in [(true, false), (false, true), (true, true)] {
         let request = MetadataRequest {
             include_cluster_authorized_operations: operations.0,
@@ -57,7 +76,11 @@ fn metadata(run: &mut Run) {
         run.ask_in_all(&format!("operations {operations:?}"), &request);
     }
     for version in [10, 11, 12, 13] {
-        let by_id = |topic_id, name: Option<&str>| MetadataRequestTopic { topic_id, name: name.map(Text::from), ..Default::default() };
+        let by_id = |topic_id, name: Option<&str>| MetadataRequestTopic {
+            topic_id,
+            name: name.map(Text::from),
+            ..Default::default()
+        };
         let unknown = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
         run.names.id(unknown, "unknown");
         let cases = [
@@ -102,7 +125,11 @@ fn describe_cluster(run: &mut Run) {
             let name = format!("type {endpoint_type} operations {operations}");
             run.at_broker();
             run.ask_in_all(&name, &request);
-            run.ask(&format!("{name} not fenced"), 2, &DescribeClusterRequest { include_fenced_brokers: false, ..request.clone() });
+            run.ask(
+                &format!("{name} not fenced"),
+                2,
+                &DescribeClusterRequest { include_fenced_brokers: false, ..request.clone() },
+            );
             run.at_controller();
             run.ask_in_all(&format!("controller, {name}"), &request);
         }
@@ -114,7 +141,10 @@ fn quorum(run: &mut Run) {
     let request = |topic: &str, partitions: &[i32]| DescribeQuorumRequest {
         topics: vec![TopicData {
             topic_name: topic.into(),
-            partitions: partitions.iter().map(|index| PartitionData { partition_index: *index, ..Default::default() }).collect(),
+            partitions: partitions
+                .iter()
+                .map(|index| PartitionData { partition_index: *index, ..Default::default() })
+                .collect(),
             ..Default::default()
         }],
         ..Default::default()
@@ -169,36 +199,71 @@ fn features(run: &mut Run) {
         ("transaction.version down", vec![update("transaction.version", 0, 2)]),
     ];
     for (name, feature_updates) in cases {
-        let request = UpdateFeaturesRequest { timeout_ms: 10_000, feature_updates, validate_only: true, ..Default::default() };
+        let request = UpdateFeaturesRequest {
+            timeout_ms: 10_000,
+            feature_updates,
+            validate_only: true,
+            ..Default::default()
+        };
         run.ask(name, 1, &request);
         run.ask(name, 2, &request);
     }
     for (level, downgrade) in [(1, false), (0, false), (1000, false), (-5, false), (1000, true)] {
-        let update = FeatureUpdateKey { feature: "group.version".into(), max_version_level: level, allow_downgrade: downgrade, ..Default::default() };
-        run.ask(&format!("level {level} {downgrade}"), 0, &UpdateFeaturesRequest { timeout_ms: 10_000, feature_updates: vec![update], ..Default::default() });
+        let update = FeatureUpdateKey {
+            feature: "group.version".into(),
+            max_version_level: level,
+            allow_downgrade: downgrade,
+            ..Default::default()
+        };
+        run.ask(
+            &format!("level {level} {downgrade}"),
+            0,
+            &UpdateFeaturesRequest {
+                timeout_ms: 10_000,
+                feature_updates: vec![update],
+                ..Default::default()
+            },
+        );
     }
 }
 
 fn producer_ids(run: &mut Run) {
     let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
     run.ask_in_all("idempotent", &request);
-    run.ask_in_some("a timeout of zero", &InitProducerIdRequest { transaction_timeout_ms: 0, ..request.clone() });
-    run.ask_in_some("a timeout below zero", &InitProducerIdRequest { transaction_timeout_ms: -1, ..request.clone() });
-    run.ask_in_some("no transactional id", &InitProducerIdRequest { transactional_id: Some("".into()), ..request.clone() });
+    run.ask_in_some(
+        "a timeout of zero",
+        &InitProducerIdRequest { transaction_timeout_ms: 0, ..request.clone() },
+    );
+    run.ask_in_some(
+        "a timeout below zero",
+        &InitProducerIdRequest { transaction_timeout_ms: -1, ..request.clone() },
+    );
+    run.ask_in_some(
+        "no transactional id",
+        &InitProducerIdRequest { transactional_id: Some("".into()), ..request.clone() },
+    );
     for (id, epoch) in [(5, 0), (5, 32_767), (-1, 0), (0, -1), (123_456_789, 3), (-5, -5)] {
         let request = InitProducerIdRequest { producer_id: id, producer_epoch: epoch, ..request.clone() };
         run.ask_in_some(&format!("id {id} epoch {epoch}"), &request);
     }
     run.ask("two phases", 6, &InitProducerIdRequest { enable2_pc: true, ..request.clone() });
     run.ask("prepared kept", 6, &InitProducerIdRequest { keep_prepared_txn: true, ..request.clone() });
-    let allocate = |broker_id, broker_epoch| AllocateProducerIdsRequest { broker_id, broker_epoch, ..Default::default() };
+    let allocate = |broker_id, broker_epoch| AllocateProducerIdsRequest {
+        broker_id,
+        broker_epoch,
+        ..Default::default()
+    };
     run.ask("allocate, at the broker", 0, &allocate(1, 0));
     run.at_controller();
     run.ask("allocate, unknown broker", 0, &allocate(77, 0));
     run.ask("allocate, bad epoch", 0, &allocate(1, 999_999));
     run.ask("allocate, epoch below zero", 0, &allocate(1, -1));
     run.at_broker();
-    run.ask("unregister, unknown broker", 0, &UnregisterBrokerRequest { broker_id: 77, ..Default::default() });
+    run.ask(
+        "unregister, unknown broker",
+        0,
+        &UnregisterBrokerRequest { broker_id: 77, ..Default::default() },
+    );
     run.ask("unregister, below zero", 0, &UnregisterBrokerRequest { broker_id: -1, ..Default::default() });
 }
 
@@ -207,21 +272,38 @@ fn telemetry(run: &mut Run) {
     let subscribed = run.ask("subscribe", 0, &GetTelemetrySubscriptionsRequest::default());
     run.ask("subscribe, the same connection", 0, &GetTelemetrySubscriptionsRequest::default());
     let given = subscribed.map_or(ours, |response| response.client_instance_id);
-    run.ask("subscribe, with an id", 0, &GetTelemetrySubscriptionsRequest { client_instance_id: ours, ..Default::default() });
-    run.ask("subscribe, a reserved id", 0, &GetTelemetrySubscriptionsRequest { client_instance_id: Uuid::METADATA_TOPIC, ..Default::default() });
-    let push = |id, subscription_id, terminating, compression_type, metrics: &'static [u8]| PushTelemetryRequest {
-        client_instance_id: id,
-        subscription_id,
-        terminating,
-        compression_type,
-        metrics: metrics.into(),
-        ..Default::default()
-    };
+    run.ask(
+        "subscribe, with an id",
+        0,
+        &GetTelemetrySubscriptionsRequest { client_instance_id: ours, ..Default::default() },
+    );
+    run.ask(
+        "subscribe, a reserved id",
+        0,
+        &GetTelemetrySubscriptionsRequest { client_instance_id: Uuid::METADATA_TOPIC, ..Default::default() },
+    );
+    let push =
+        |id, subscription_id, terminating, compression_type, metrics: &'static [u8]| PushTelemetryRequest {
+            client_instance_id: id,
+            subscription_id,
+            terminating,
+            compression_type,
+            metrics: metrics.into(),
+            ..Default::default()
+        };
     run.ask("push, no id", 0, &push(Uuid::ZERO, 0, false, 0, b""));
     run.ask("push, reserved id", 0, &push(Uuid::METADATA_TOPIC, 0, false, 0, b""));
     run.ask("push, unknown subscription", 0, &push(given, 12_345, false, 0, b"x"));
     run.ask("push, unknown compression", 0, &push(given, 12_345, false, 9, b"x"));
-    run.ask("push, unknown client", 0, &push(Uuid::from_u128(0x2222_5678_9abc_4ef0_9234_5678_9abc_def0), 12_345, false, 0, b"x"));
-    run.ask("push, terminating", 0, &push(Uuid::from_u128(0x2322_5678_9abc_4ef0_9234_5678_9abc_def0), 12_345, true, 0, b""));
+    run.ask(
+        "push, unknown client",
+        0,
+        &push(Uuid::from_u128(0x2222_5678_9abc_4ef0_9234_5678_9abc_def0), 12_345, false, 0, b"x"),
+    );
+    run.ask(
+        "push, terminating",
+        0,
+        &push(Uuid::from_u128(0x2322_5678_9abc_4ef0_9234_5678_9abc_def0), 12_345, true, 0, b""),
+    );
     assert_eq!(some_versions(ApiKey::PushTelemetry), [0]);
 }

@@ -4,7 +4,9 @@ use dohle_tests_protocol::run::Run;
 use dohle_wire::Text;
 use dohle_wire::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
 use dohle_wire::messages::list_config_resources_request::ListConfigResourcesRequest;
-use dohle_wire::messages::{alter_configs_request as legacy, incremental_alter_configs_request as incremental};
+use dohle_wire::messages::{
+    alter_configs_request as legacy, incremental_alter_configs_request as incremental,
+};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -40,16 +42,48 @@ fn resource(kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResou
 }
 
 fn describe(run: &mut Run) {
-    let request = |resources: Vec<DescribeConfigsResource>, synonyms| DescribeConfigsRequest { resources, include_synonyms: synonyms, ..Default::default() };
+    let request = |resources: Vec<DescribeConfigsResource>, synonyms| DescribeConfigsRequest {
+        resources,
+        include_synonyms: synonyms,
+        ..Default::default()
+    };
     for synonyms in [false, true] {
-        run.ask_in_all(&format!("a topic, synonyms {synonyms}"), &request(vec![resource(TOPIC, "k-one", None)], synonyms));
-        run.ask(&format!("a broker, synonyms {synonyms}"), 4, &request(vec![resource(BROKER, "1", None)], synonyms));
-        run.ask(&format!("the default of brokers, synonyms {synonyms}"), 4, &request(vec![resource(BROKER, "", None)], synonyms));
-        run.ask(&format!("a group, synonyms {synonyms}"), 4, &request(vec![resource(GROUP, "g", None)], synonyms));
-        run.ask(&format!("metrics, synonyms {synonyms}"), 4, &request(vec![resource(METRICS, "s", None)], synonyms));
+        run.ask_in_all(
+            &format!("a topic, synonyms {synonyms}"),
+            &request(vec![resource(TOPIC, "k-one", None)], synonyms),
+        );
+        run.ask(
+            &format!("a broker, synonyms {synonyms}"),
+            4,
+            &request(vec![resource(BROKER, "1", None)], synonyms),
+        );
+        run.ask(
+            &format!("the default of brokers, synonyms {synonyms}"),
+            4,
+            &request(vec![resource(BROKER, "", None)], synonyms),
+        );
+        run.ask(
+            &format!("a group, synonyms {synonyms}"),
+            4,
+            &request(vec![resource(GROUP, "g", None)], synonyms),
+        );
+        run.ask(
+            &format!("metrics, synonyms {synonyms}"),
+            4,
+            &request(vec![resource(METRICS, "s", None)], synonyms),
+        );
     }
     run.ask("a broker, the oldest version", 1, &request(vec![resource(BROKER, "1", None)], true));
-    let documented = DescribeConfigsRequest { include_documentation: true, ..request(vec![resource(TOPIC, "k-one", Some(&["retention.ms", "cleanup.policy"])), resource(BROKER, "1", Some(&["log.retention.ms", "broker.id"]))], true) };
+    let documented = DescribeConfigsRequest {
+        include_documentation: true,
+        ..request(
+            vec![
+                resource(TOPIC, "k-one", Some(&["retention.ms", "cleanup.policy"])),
+                resource(BROKER, "1", Some(&["log.retention.ms", "broker.id"])),
+            ],
+            true,
+        )
+    };
     run.ask_in_all("documented", &documented);
     let cases = [
         ("nothing", vec![]),
@@ -77,8 +111,21 @@ fn describe(run: &mut Run) {
         ("type 3", vec![resource(3, "x", None)]),
         ("type 64", vec![resource(64, "x", None)]),
         ("type -1", vec![resource(-1, "x", None)]),
-        ("twice", vec![resource(TOPIC, "k-one", Some(&["retention.ms"])), resource(TOPIC, "k-one", Some(&["cleanup.policy"]))]),
-        ("good and bad", vec![resource(TOPIC, "k-one", Some(&["retention.ms"])), resource(TOPIC, "k-none", None), resource(BROKER, "9", None)]),
+        (
+            "twice",
+            vec![
+                resource(TOPIC, "k-one", Some(&["retention.ms"])),
+                resource(TOPIC, "k-one", Some(&["cleanup.policy"])),
+            ],
+        ),
+        (
+            "good and bad",
+            vec![
+                resource(TOPIC, "k-one", Some(&["retention.ms"])),
+                resource(TOPIC, "k-none", None),
+                resource(BROKER, "9", None),
+            ],
+        ),
     ];
     for (name, resources) in cases {
         run.ask_in_some(name, &request(resources, true));
@@ -95,7 +142,12 @@ fn change(kind: i8, name: &str, changes: &[Change<'_>]) -> incremental::AlterCon
         value: value.map(Text::from),
         ..Default::default()
     });
-    incremental::AlterConfigsResource { resource_type: kind, resource_name: name.into(), configs: configs.collect(), ..Default::default() }
+    incremental::AlterConfigsResource {
+        resource_type: kind,
+        resource_name: name.into(),
+        configs: configs.collect(),
+        ..Default::default()
+    }
 }
 
 fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
@@ -114,8 +166,14 @@ fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
         ("append null", vec![change(TOPIC, "k-two", &[("cleanup.policy", APPEND, None)])]),
         ("append nonsense", vec![change(TOPIC, "k-two", &[("cleanup.policy", APPEND, Some("burn"))])]),
         ("subtract", vec![change(TOPIC, "k-two", &[("cleanup.policy", SUBTRACT, Some("delete"))])]),
-        ("subtract what is not there", vec![change(TOPIC, "k-two", &[("cleanup.policy", SUBTRACT, Some("burn"))])]),
-        ("subtract all", vec![change(TOPIC, "k-two", &[("cleanup.policy", SUBTRACT, Some("compact,delete"))])]),
+        (
+            "subtract what is not there",
+            vec![change(TOPIC, "k-two", &[("cleanup.policy", SUBTRACT, Some("burn"))])],
+        ),
+        (
+            "subtract all",
+            vec![change(TOPIC, "k-two", &[("cleanup.policy", SUBTRACT, Some("compact,delete"))])],
+        ),
         ("subtract from a number", vec![change(TOPIC, "k-two", &[("retention.ms", SUBTRACT, Some("1"))])]),
         ("delete", vec![change(TOPIC, "k-two", &[("retention.ms", DELETE, None)])]),
         ("delete what is not set", vec![change(TOPIC, "k-two", &[("segment.ms", DELETE, None)])]),
@@ -123,8 +181,17 @@ fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
         ("an unknown operation", vec![change(TOPIC, "k-two", &[("retention.ms", 9, Some("1"))])]),
         ("an unknown key", vec![change(TOPIC, "k-two", &[("no.such.key", SET, Some("1"))])]),
         ("an empty key", vec![change(TOPIC, "k-two", &[("", SET, Some("1"))])]),
-        ("a key twice", vec![change(TOPIC, "k-two", &[("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)])]),
-        ("a resource twice", vec![change(TOPIC, "k-two", &[("retention.ms", SET, Some("1"))]), change(TOPIC, "k-two", &[("segment.ms", SET, Some("1"))])]),
+        (
+            "a key twice",
+            vec![change(TOPIC, "k-two", &[("retention.ms", SET, Some("1")), ("retention.ms", DELETE, None)])],
+        ),
+        (
+            "a resource twice",
+            vec![
+                change(TOPIC, "k-two", &[("retention.ms", SET, Some("1"))]),
+                change(TOPIC, "k-two", &[("segment.ms", SET, Some("1"))]),
+            ],
+        ),
         ("unknown topic", vec![change(TOPIC, "k-none", &[("retention.ms", SET, Some("1"))])]),
         ("bad topic name", vec![change(TOPIC, "a b", &[("retention.ms", SET, Some("1"))])]),
         ("no topic name", vec![change(TOPIC, "", &[("retention.ms", SET, Some("1"))])]),
@@ -134,7 +201,10 @@ fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
         ("a broker's default", vec![change(BROKER, "", &[("log.retention.ms", SET, Some("900000"))])]),
         ("a broker's default back", vec![change(BROKER, "", &[("log.retention.ms", DELETE, None)])]),
         ("another broker", vec![change(BROKER, "9", &[("log.retention.ms", SET, Some("900000"))])]),
-        ("a broker that is no number", vec![change(BROKER, "one", &[("log.retention.ms", SET, Some("900000"))])]),
+        (
+            "a broker that is no number",
+            vec![change(BROKER, "one", &[("log.retention.ms", SET, Some("900000"))])],
+        ),
         ("a read-only key", vec![change(BROKER, "1", &[("broker.id", SET, Some("5"))])]),
         ("another read-only key", vec![change(BROKER, "1", &[("log.dirs", SET, Some("/tmp/x"))])]),
         ("a read-only key for all", vec![change(BROKER, "", &[("num.partitions", SET, Some("5"))])]),
@@ -146,15 +216,27 @@ fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
         ("threads far up", vec![change(BROKER, "1", &[("num.io.threads", SET, Some("1000"))])]),
         ("threads back", vec![change(BROKER, "1", &[("log.cleaner.threads", DELETE, None)])]),
         ("a group", vec![change(GROUP, "g", &[("consumer.session.timeout.ms", SET, Some("50000"))])]),
-        ("a group out of range", vec![change(GROUP, "g", &[("consumer.session.timeout.ms", SET, Some("1"))])]),
+        (
+            "a group out of range",
+            vec![change(GROUP, "g", &[("consumer.session.timeout.ms", SET, Some("1"))])],
+        ),
         ("a group's unknown key", vec![change(GROUP, "g", &[("no.such.key", SET, Some("1"))])]),
-        ("a group of no name", vec![change(GROUP, "", &[("consumer.session.timeout.ms", SET, Some("50000"))])]),
-        ("metrics", vec![change(METRICS, "s", &[("interval.ms", SET, Some("1000")), ("metrics", SET, Some("*"))])]),
+        (
+            "a group of no name",
+            vec![change(GROUP, "", &[("consumer.session.timeout.ms", SET, Some("50000"))])],
+        ),
+        (
+            "metrics",
+            vec![change(METRICS, "s", &[("interval.ms", SET, Some("1000")), ("metrics", SET, Some("*"))])],
+        ),
         ("metrics, bad interval", vec![change(METRICS, "s", &[("interval.ms", SET, Some("1"))])]),
         ("metrics, bad match", vec![change(METRICS, "s", &[("match", SET, Some("x"))])]),
         ("metrics, unknown key", vec![change(METRICS, "s", &[("no.such.key", SET, Some("x"))])]),
         ("metrics of no name", vec![change(METRICS, "", &[("interval.ms", SET, Some("1000"))])]),
-        ("metrics back", vec![change(METRICS, "s", &[("interval.ms", DELETE, None), ("metrics", DELETE, None)])]),
+        (
+            "metrics back",
+            vec![change(METRICS, "s", &[("interval.ms", DELETE, None), ("metrics", DELETE, None)])],
+        ),
         ("logger of nobody", vec![change(LOGGER, "", &[("root", SET, Some("INFO"))])]),
         ("logger of another", vec![change(LOGGER, "9", &[("root", SET, Some("INFO"))])]),
         ("logger, bad level", vec![change(LOGGER, "1", &[("root", SET, Some("LOUD"))])]),
@@ -163,14 +245,25 @@ fn changes() -> Vec<(&'static str, Vec<incremental::AlterConfigsResource>)> {
         ("type 0", vec![change(0, "x", &[("a", SET, Some("b"))])]),
         ("type 3", vec![change(3, "x", &[("a", SET, Some("b"))])]),
         ("type 64", vec![change(64, "x", &[("a", SET, Some("b"))])]),
-        ("good and bad", vec![change(TOPIC, "k-two", &[("segment.ms", SET, Some("60000"))]), change(TOPIC, "k-none", &[("retention.ms", SET, Some("1"))]), change(BROKER, "1", &[("broker.id", SET, Some("3"))])]),
+        (
+            "good and bad",
+            vec![
+                change(TOPIC, "k-two", &[("segment.ms", SET, Some("60000"))]),
+                change(TOPIC, "k-none", &[("retention.ms", SET, Some("1"))]),
+                change(BROKER, "1", &[("broker.id", SET, Some("3"))]),
+            ],
+        ),
     ]
 }
 
 fn alter(run: &mut Run) {
     for validate_only in [true, false] {
         for (name, resources) in changes() {
-            let request = incremental::IncrementalAlterConfigsRequest { resources, validate_only, ..Default::default() };
+            let request = incremental::IncrementalAlterConfigsRequest {
+                resources,
+                validate_only,
+                ..Default::default()
+            };
             let word = if validate_only { "validated" } else { "done" };
             run.ask(&format!("{name}, {word}"), 1, &request);
             if validate_only {
@@ -179,27 +272,58 @@ fn alter(run: &mut Run) {
         }
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let resources = vec![resource(TOPIC, "k-two", None), resource(BROKER, "1", Some(&["log.cleaner.threads", "log.retention.ms", "no.such.key", "num.io.threads"])), resource(BROKER, "", None), resource(GROUP, "g", None), resource(METRICS, "s", None)];
-    run.ask("afterwards", 4, &DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() });
+    let resources = vec![
+        resource(TOPIC, "k-two", None),
+        resource(
+            BROKER,
+            "1",
+            Some(&["log.cleaner.threads", "log.retention.ms", "no.such.key", "num.io.threads"]),
+        ),
+        resource(BROKER, "", None),
+        resource(GROUP, "g", None),
+        resource(METRICS, "s", None),
+    ];
+    run.ask(
+        "afterwards",
+        4,
+        &DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() },
+    );
 }
 
 fn replace(run: &mut Run) {
     let set = |kind: i8, name: &str, configs: &[(&str, Option<&str>)]| legacy::AlterConfigsResource {
         resource_type: kind,
         resource_name: name.into(),
-        configs: configs.iter().map(|(name, value)| legacy::AlterableConfig { name: (*name).into(), value: value.map(Text::from), ..Default::default() }).collect(),
+        configs: configs
+            .iter()
+            .map(|(name, value)| legacy::AlterableConfig {
+                name: (*name).into(),
+                value: value.map(Text::from),
+                ..Default::default()
+            })
+            .collect(),
         ..Default::default()
     };
     let cases = [
         ("nothing", vec![]),
-        ("a topic", vec![set(TOPIC, "k-one", &[("segment.ms", Some("70000")), ("cleanup.policy", Some("compact,delete"))])]),
+        (
+            "a topic",
+            vec![set(
+                TOPIC,
+                "k-one",
+                &[("segment.ms", Some("70000")), ("cleanup.policy", Some("compact,delete"))],
+            )],
+        ),
         ("a null value", vec![set(TOPIC, "k-one", &[("segment.ms", None)])]),
         ("a bad value", vec![set(TOPIC, "k-one", &[("segment.ms", Some("x"))])]),
         ("unknown key", vec![set(TOPIC, "k-one", &[("no.such.key", Some("x"))])]),
         ("unknown topic", vec![set(TOPIC, "k-none", &[("segment.ms", Some("70000"))])]),
         ("no topic name", vec![set(TOPIC, "", &[("segment.ms", Some("70000"))])]),
         // A resource that is named twice is not asked for: Kafka fails over it, and answers nothing.
-        ("a key twice", vec![set(TOPIC, "k-one", &[("segment.ms", Some("70000")), ("segment.ms", Some("80000"))])]),
+        (
+            "a key twice",
+            vec![set(TOPIC, "k-one", &[("segment.ms", Some("70000")), ("segment.ms", Some("80000"))])],
+        ),
         ("a broker", vec![set(BROKER, "1", &[("log.cleaner.threads", Some("2"))])]),
         ("a broker, read-only", vec![set(BROKER, "1", &[("broker.id", Some("2"))])]),
         ("a broker that is no number", vec![set(BROKER, "x", &[("log.cleaner.threads", Some("2"))])]),
@@ -210,21 +334,56 @@ fn replace(run: &mut Run) {
         ("a group", vec![set(GROUP, "h", &[("consumer.session.timeout.ms", Some("50000"))])]),
         ("metrics", vec![set(METRICS, "u", &[("interval.ms", Some("1000"))])]),
         ("type 3", vec![set(3, "u", &[("interval.ms", Some("1000"))])]),
-        ("good and bad", vec![set(TOPIC, "k-one", &[("segment.ms", Some("90000"))]), set(TOPIC, "k-none", &[])]),
+        (
+            "good and bad",
+            vec![set(TOPIC, "k-one", &[("segment.ms", Some("90000"))]), set(TOPIC, "k-none", &[])],
+        ),
     ];
     for validate_only in [true, false] {
         for (name, resources) in &cases {
-            let request = legacy::AlterConfigsRequest { resources: resources.clone(), validate_only, ..Default::default() };
-            run.ask_in_some(&format!("{name}, {}", if validate_only { "validated" } else { "done" }), &request);
+            let request = legacy::AlterConfigsRequest {
+                resources: resources.clone(),
+                validate_only,
+                ..Default::default()
+            };
+            run.ask_in_some(
+                &format!("{name}, {}", if validate_only { "validated" } else { "done" }),
+                &request,
+            );
         }
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let resources = vec![resource(TOPIC, "k-one", None), resource(BROKER, "", None), resource(GROUP, "h", None), resource(METRICS, "u", None)];
-    run.ask("afterwards", 4, &DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() });
+    let resources = vec![
+        resource(TOPIC, "k-one", None),
+        resource(BROKER, "", None),
+        resource(GROUP, "h", None),
+        resource(METRICS, "u", None),
+    ];
+    run.ask(
+        "afterwards",
+        4,
+        &DescribeConfigsRequest { resources, include_synonyms: true, ..Default::default() },
+    );
 }
 
 fn list(run: &mut Run) {
-    for types in [vec![], vec![METRICS], vec![TOPIC], vec![BROKER], vec![LOGGER], vec![GROUP], vec![TOPIC, BROKER, GROUP], vec![0], vec![3], vec![64], vec![-1], vec![TOPIC, 3]] {
-        run.ask_in_all(&format!("types {types:?}"), &ListConfigResourcesRequest { resource_types: types.clone(), ..Default::default() });
+    for types in [
+        vec![],
+        vec![METRICS],
+        vec![TOPIC],
+        vec![BROKER],
+        vec![LOGGER],
+        vec![GROUP],
+        vec![TOPIC, BROKER, GROUP],
+        vec![0],
+        vec![3],
+        vec![64],
+        vec![-1],
+        vec![TOPIC, 3],
+    ] {
+        run.ask_in_all(
+            &format!("types {types:?}"),
+            &ListConfigResourcesRequest { resource_types: types.clone(), ..Default::default() },
+        );
     }
 }

@@ -8,7 +8,9 @@ use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
 use dohle_wire::ApiKey;
 use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use dohle_wire::messages::fetch_response::FetchResponse;
-use dohle_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use dohle_wire::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use dohle_wire::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -16,8 +18,6 @@ use dohle_wire::messages::offset_for_leader_epoch_request::{
 use crate::produce::{TIME, request as produce};
 
 const UNKNOWN: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
-/// From this version on topics are named by id.
-const IDS_SINCE: i16 = 13;
 
 pub fn script(run: &mut Run) {
     let id = fill(run);
@@ -55,7 +55,15 @@ fn fill(run: &mut Run) -> Uuid {
 }
 
 fn part(partition: i32, fetch_offset: i64) -> FetchPartition {
-    FetchPartition { partition, current_leader_epoch: -1, fetch_offset, last_fetched_epoch: -1, log_start_offset: -1, partition_max_bytes: 1 << 20, ..Default::default() }
+    FetchPartition {
+        partition,
+        current_leader_epoch: -1,
+        fetch_offset,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    }
 }
 
 fn topic(name: &str, id: Uuid, partitions: Vec<FetchPartition>) -> FetchTopic {
@@ -64,7 +72,16 @@ fn topic(name: &str, id: Uuid, partitions: Vec<FetchPartition>) -> FetchTopic {
 
 /// Outside of sessions.
 fn full(topics: Vec<FetchTopic>) -> FetchRequest {
-    FetchRequest { replica_id: -1, max_wait_ms: 50, min_bytes: 1, max_bytes: 50 << 20, session_id: 0, session_epoch: -1, topics, ..Default::default() }
+    FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 50,
+        min_bytes: 1,
+        max_bytes: 50 << 20,
+        session_id: 0,
+        session_epoch: -1,
+        topics,
+        ..Default::default()
+    }
 }
 
 /// What fetched, and the batches that came whole.
@@ -81,10 +98,20 @@ fn ask(run: &mut Run, name: &str, version: i16, request: &FetchRequest) -> Optio
             let Some(records) = &partition.records else { continue };
             for batch in parse_batches(records.clone().into_bytes()).map_while(Result::ok) {
                 let h = batch.header;
-                lines.push(format!(
-                    "{}/{}: offset={} records={} epoch={} attributes={} crc={} size={}",
-                    topic.topic, partition.partition_index, h.base_offset.get(), h.record_count, h.leader_epoch.get(), h.attributes.0, h.crc, h.size()
-                ).replacen("/", &format!("/{}/", lines.len()), 1));
+                lines.push(
+                    format!(
+                        "{}/{}: offset={} records={} epoch={} attributes={} crc={} size={}",
+                        topic.topic,
+                        partition.partition_index,
+                        h.base_offset.get(),
+                        h.record_count,
+                        h.leader_epoch.get(),
+                        h.attributes.0,
+                        h.crc,
+                        h.size()
+                    )
+                    .replacen("/", &format!("/{}/", lines.len()), 1),
+                );
             }
         }
     }
@@ -107,31 +134,72 @@ fn fetch_valid(run: &mut Run, id: Uuid) {
     }
     in_some(run, "an empty partition", &full(vec![topic("f-one", id, vec![part(1, 0)])]));
     in_some(run, "both", &full(vec![topic("f-one", id, vec![part(0, 0), part(1, 0)])]));
-    in_some(run, "committed", &FetchRequest { isolation_level: 1, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
-    in_some(run, "an isolation of 2", &FetchRequest { isolation_level: 2, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
+    in_some(
+        run,
+        "committed",
+        &FetchRequest { isolation_level: 1, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) },
+    );
+    in_some(
+        run,
+        "an isolation of 2",
+        &FetchRequest { isolation_level: 2, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) },
+    );
     let large = run.settled("f-large");
     for max_bytes in [i32::MAX, 40_000, 20_500, 20_000, 100, 1, 0, -1] {
-        in_some(run, &format!("at most {max_bytes} in all"), &FetchRequest { max_bytes, ..full(vec![topic("f-large", large, vec![part(0, 0)])]) });
+        in_some(
+            run,
+            &format!("at most {max_bytes} in all"),
+            &FetchRequest { max_bytes, ..full(vec![topic("f-large", large, vec![part(0, 0)])]) },
+        );
         let limited = FetchPartition { partition_max_bytes: max_bytes, ..part(0, 0) };
-        in_some(run, &format!("at most {max_bytes} of the partition"), &full(vec![topic("f-large", large, vec![limited.clone()])]));
-        let two = vec![topic("f-large", large, vec![limited]), topic("f-one", id, vec![FetchPartition { partition_max_bytes: max_bytes, ..part(0, 0) }])];
+        in_some(
+            run,
+            &format!("at most {max_bytes} of the partition"),
+            &full(vec![topic("f-large", large, vec![limited.clone()])]),
+        );
+        let two = vec![
+            topic("f-large", large, vec![limited]),
+            topic("f-one", id, vec![FetchPartition { partition_max_bytes: max_bytes, ..part(0, 0) }]),
+        ];
         in_some(run, &format!("at most {max_bytes}, two partitions"), &full(two));
     }
     let two = || full(vec![topic("f-large", large, vec![part(0, 9)]), topic("f-one", id, vec![part(0, 0)])]);
     for max_bytes in [1, 10_000, 10_100, 10_300, 12_000] {
         in_some(run, &format!("two partitions share {max_bytes}"), &FetchRequest { max_bytes, ..two() });
     }
-    for (min_bytes, max_wait_ms) in [(0, 30_000), (1, 0), (1_000_000, 100), (-1, 20_000), (i32::MAX, 100), (1, -1)] {
-        in_some(run, &format!("at least {min_bytes} within {max_wait_ms}"), &FetchRequest { min_bytes, max_wait_ms, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
+    for (min_bytes, max_wait_ms) in
+        [(0, 30_000), (1, 0), (1_000_000, 100), (-1, 20_000), (i32::MAX, 100), (1, -1)]
+    {
+        in_some(
+            run,
+            &format!("at least {min_bytes} within {max_wait_ms}"),
+            &FetchRequest { min_bytes, max_wait_ms, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) },
+        );
     }
-    in_some(run, "no bytes wanted at the end", &FetchRequest { min_bytes: 0, max_wait_ms: 20_000, ..full(vec![topic("f-one", id, vec![part(0, 15)])]) });
-    in_some(run, "no time at the end", &FetchRequest { min_bytes: 1, max_wait_ms: 0, ..full(vec![topic("f-one", id, vec![part(0, 15)])]) });
+    in_some(
+        run,
+        "no bytes wanted at the end",
+        &FetchRequest {
+            min_bytes: 0,
+            max_wait_ms: 20_000,
+            ..full(vec![topic("f-one", id, vec![part(0, 15)])])
+        },
+    );
+    in_some(
+        run,
+        "no time at the end",
+        &FetchRequest { min_bytes: 1, max_wait_ms: 0, ..full(vec![topic("f-one", id, vec![part(0, 15)])]) },
+    );
 }
 
 fn fetch_wrong(run: &mut Run, id: Uuid) {
     let slow = |topics| FetchRequest { max_wait_ms: 20_000, ..full(topics) };
     for offset in [16, 100, -1, -5, i64::MAX] {
-        in_some(run, &format!("out of range {offset}"), &slow(vec![topic("f-one", id, vec![part(0, offset)])]));
+        in_some(
+            run,
+            &format!("out of range {offset}"),
+            &slow(vec![topic("f-one", id, vec![part(0, offset)])]),
+        );
     }
     in_some(run, "out of range and good", &slow(vec![topic("f-one", id, vec![part(0, 99), part(1, 0)])]));
     for version in all_versions(ApiKey::Fetch) {
@@ -142,24 +210,57 @@ fn fetch_wrong(run: &mut Run, id: Uuid) {
             ask(run, &format!("leader epoch {epoch}"), version, &full(vec![topic("f-one", id, vec![with])]));
         }
         for (epoch, offset) in [(0, 15), (0, 16), (0, 3), (5, 3), (-2, 0), (0, 0)] {
-            let with = FetchPartition { last_fetched_epoch: epoch, current_leader_epoch: 0, ..part(0, offset) };
+            let with =
+                FetchPartition { last_fetched_epoch: epoch, current_leader_epoch: 0, ..part(0, offset) };
             if version >= 12 {
-                ask(run, &format!("last fetched epoch {epoch} at {offset}"), version, &full(vec![topic("f-one", id, vec![with])]));
+                ask(
+                    run,
+                    &format!("last fetched epoch {epoch} at {offset}"),
+                    version,
+                    &full(vec![topic("f-one", id, vec![with])]),
+                );
             }
         }
     }
     in_some(run, "partition below zero", &slow(vec![topic("f-one", id, vec![part(-1, 0)])]));
     in_some(run, "no topics", &FetchRequest { max_wait_ms: 50, ..full(vec![]) });
-    in_some(run, "no partitions", &FetchRequest { max_wait_ms: 50, ..full(vec![topic("f-one", id, vec![])]) });
+    in_some(
+        run,
+        "no partitions",
+        &FetchRequest { max_wait_ms: 50, ..full(vec![topic("f-one", id, vec![])]) },
+    );
     in_some(run, "no name, no id", &slow(vec![topic("", Uuid::ZERO, vec![part(0, 0)])]));
     in_some(run, "a partition twice", &full(vec![topic("f-one", id, vec![part(0, 0), part(0, 10)])]));
-    in_some(run, "a topic twice", &full(vec![topic("f-one", id, vec![part(0, 0)]), topic("f-one", id, vec![part(1, 0)])]));
-    in_some(run, "good and unknown", &full(vec![topic("f-one", id, vec![part(0, 0), part(5, 0)]), topic("f-none", UNKNOWN, vec![part(0, 0), part(1, 0)])]));
-    in_some(run, "a cluster id", &FetchRequest { cluster_id: Some("another".into()), ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
+    in_some(
+        run,
+        "a topic twice",
+        &full(vec![topic("f-one", id, vec![part(0, 0)]), topic("f-one", id, vec![part(1, 0)])]),
+    );
+    in_some(
+        run,
+        "good and unknown",
+        &full(vec![
+            topic("f-one", id, vec![part(0, 0), part(5, 0)]),
+            topic("f-none", UNKNOWN, vec![part(0, 0), part(1, 0)]),
+        ]),
+    );
+    in_some(
+        run,
+        "a cluster id",
+        &FetchRequest {
+            cluster_id: Some("another".into()),
+            ..full(vec![topic("f-one", id, vec![part(0, 0)])])
+        },
+    );
     for replica in [1, 7, -2, -3] {
         // Versions to 14 say the replica in the body.
         for version in [4, 11, 14] {
-            ask(run, &format!("replica {replica}"), version, &FetchRequest { replica_id: replica, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
+            ask(
+                run,
+                &format!("replica {replica}"),
+                version,
+                &FetchRequest { replica_id: replica, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) },
+            );
         }
     }
 }
@@ -167,9 +268,15 @@ fn fetch_wrong(run: &mut Run, id: Uuid) {
 fn fetch_sessions(run: &mut Run, id: Uuid) {
     for version in [7, 11, 12, 13, 18] {
         let start = |topics| FetchRequest { session_id: 0, session_epoch: 0, ..full(topics) };
-        let first = ask(run, "a session starts", version, &start(vec![topic("f-one", id, vec![part(0, 0), part(1, 0)])]));
+        let first = ask(
+            run,
+            "a session starts",
+            version,
+            &start(vec![topic("f-one", id, vec![part(0, 0), part(1, 0)])]),
+        );
         let session = first.map_or(0, |response| response.session_id);
-        let next = |epoch: i32, topics| FetchRequest { session_id: session, session_epoch: epoch, ..full(topics) };
+        let next =
+            |epoch: i32, topics| FetchRequest { session_id: session, session_epoch: epoch, ..full(topics) };
         ask(run, "nothing said", version, &next(1, vec![]));
         ask(run, "it moves on", version, &next(2, vec![topic("f-one", id, vec![part(0, 15)])]));
         ask(run, "nothing new", version, &next(3, vec![]));
@@ -180,33 +287,118 @@ fn fetch_sessions(run: &mut Run, id: Uuid) {
         ask(run, "out of range", version, &next(6, vec![topic("f-one", id, vec![part(0, 99)])]));
         ask(run, "still out of range", version, &next(7, vec![]));
         ask(run, "back in range", version, &next(8, vec![topic("f-one", id, vec![part(0, 15)])]));
-        ask(run, "an unknown topic comes", version, &next(9, vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]));
+        ask(
+            run,
+            "an unknown topic comes",
+            version,
+            &next(9, vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]),
+        );
         ask(run, "it stays", version, &next(10, vec![]));
-        let forgotten = ForgottenTopic { topic: "f-none".into(), topic_id: UNKNOWN, partitions: vec![0], ..Default::default() };
-        ask(run, "it goes", version, &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(11, vec![]) });
+        let forgotten = ForgottenTopic {
+            topic: "f-none".into(),
+            topic_id: UNKNOWN,
+            partitions: vec![0],
+            ..Default::default()
+        };
+        ask(
+            run,
+            "it goes",
+            version,
+            &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(11, vec![]) },
+        );
         ask(run, "it is gone", version, &next(12, vec![]));
-        ask(run, "an unknown partition comes", version, &next(13, vec![topic("f-one", id, vec![part(7, 0)])]));
-        let forgotten = ForgottenTopic { topic: "f-one".into(), topic_id: id, partitions: vec![0, 1, 7, 8], ..Default::default() };
-        ask(run, "all go", version, &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(14, vec![]) });
+        ask(
+            run,
+            "an unknown partition comes",
+            version,
+            &next(13, vec![topic("f-one", id, vec![part(7, 0)])]),
+        );
+        let forgotten = ForgottenTopic {
+            topic: "f-one".into(),
+            topic_id: id,
+            partitions: vec![0, 1, 7, 8],
+            ..Default::default()
+        };
+        ask(
+            run,
+            "all go",
+            version,
+            &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(14, vec![]) },
+        );
         ask(run, "it is over", version, &next(15, vec![]));
         ask(run, "the end", version, &next(-1, vec![]));
         ask(run, "after the end", version, &next(16, vec![]));
-        ask(run, "an unknown session", version, &FetchRequest { session_id: 123_456, session_epoch: 1, ..full(vec![]) });
-        ask(run, "an unknown session starts", version, &FetchRequest { session_id: 123_456, session_epoch: 0, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
-        ask(run, "an unknown session ends", version, &FetchRequest { session_id: 123_456, session_epoch: -1, ..full(vec![]) });
-        ask(run, "no session goes on", version, &FetchRequest { session_id: 0, session_epoch: 1, ..full(vec![]) });
-        ask(run, "an epoch below -1", version, &FetchRequest { session_id: 0, session_epoch: -3, ..full(vec![topic("f-one", id, vec![part(0, 0)])]) });
+        ask(
+            run,
+            "an unknown session",
+            version,
+            &FetchRequest { session_id: 123_456, session_epoch: 1, ..full(vec![]) },
+        );
+        ask(
+            run,
+            "an unknown session starts",
+            version,
+            &FetchRequest {
+                session_id: 123_456,
+                session_epoch: 0,
+                ..full(vec![topic("f-one", id, vec![part(0, 0)])])
+            },
+        );
+        ask(
+            run,
+            "an unknown session ends",
+            version,
+            &FetchRequest { session_id: 123_456, session_epoch: -1, ..full(vec![]) },
+        );
+        ask(
+            run,
+            "no session goes on",
+            version,
+            &FetchRequest { session_id: 0, session_epoch: 1, ..full(vec![]) },
+        );
+        ask(
+            run,
+            "an epoch below -1",
+            version,
+            &FetchRequest {
+                session_id: 0,
+                session_epoch: -3,
+                ..full(vec![topic("f-one", id, vec![part(0, 0)])])
+            },
+        );
         ask(run, "a session of nothing", version, &start(vec![]));
-        ask(run, "a session of an unknown topic", version, &start(vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]));
+        ask(
+            run,
+            "a session of an unknown topic",
+            version,
+            &start(vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]),
+        );
         let epoch = FetchPartition { current_leader_epoch: 5, ..part(0, 0) };
         ask(run, "a session with a bad epoch", version, &start(vec![topic("f-one", id, vec![epoch])]));
-        assert!(version < IDS_SINCE || !id.is_zero());
     }
     // A session made with names is asked with ids.
-    let named = ask(run, "named", 12, &FetchRequest { session_id: 0, session_epoch: 0, ..full(vec![topic("f-one", id, vec![part(0, 15)])]) });
+    let named = ask(
+        run,
+        "named",
+        12,
+        &FetchRequest {
+            session_id: 0,
+            session_epoch: 0,
+            ..full(vec![topic("f-one", id, vec![part(0, 15)])])
+        },
+    );
     let session = named.map_or(0, |response| response.session_id);
     ask(run, "then by id", 13, &FetchRequest { session_id: session, session_epoch: 1, ..full(vec![]) });
-    let by_id = ask(run, "by id", 13, &FetchRequest { session_id: 0, session_epoch: 0, ..full(vec![topic("f-one", id, vec![part(0, 15)])]) });
+    let by_id = ask(
+        run,
+        "by id",
+        13,
+        &FetchRequest {
+            session_id: 0,
+            session_epoch: 0,
+            ..full(vec![topic("f-one", id, vec![part(0, 15)])])
+        },
+    );
     let session = by_id.map_or(0, |response| response.session_id);
     ask(run, "then by name", 12, &FetchRequest { session_id: session, session_epoch: 1, ..full(vec![]) });
 }
@@ -214,17 +406,46 @@ fn fetch_sessions(run: &mut Run, id: Uuid) {
 fn list_offsets(run: &mut Run) {
     let one = |name: &str, partition: i32, timestamp: i64, epoch: i32| ListOffsetsTopic {
         name: name.into(),
-        partitions: vec![ListOffsetsPartition { partition_index: partition, current_leader_epoch: epoch, timestamp, ..Default::default() }],
+        partitions: vec![ListOffsetsPartition {
+            partition_index: partition,
+            current_leader_epoch: epoch,
+            timestamp,
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let request = |topics| ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
     for timestamp in [-1, -2, -3, -4, -5, -6, -7, i64::MIN] {
         run.ask_in_all(&format!("special {timestamp}"), &request(vec![one("f-one", 0, timestamp, -1)]));
-        run.ask_in_some(&format!("empty, special {timestamp}"), &request(vec![one("f-empty", 0, timestamp, -1)]));
+        run.ask_in_some(
+            &format!("empty, special {timestamp}"),
+            &request(vec![one("f-empty", 0, timestamp, -1)]),
+        );
     }
-    for timestamp in [0, 1, TIME, TIME + 100, TIME + 101, TIME + 300, TIME + 302, TIME + 304, TIME + 504, TIME + 505, i64::MAX] {
-        run.ask_in_some(&format!("time {}", if timestamp < TIME { timestamp } else { timestamp.saturating_sub(TIME) }), &request(vec![one("f-one", 0, timestamp, -1)]));
-        run.ask_in_some(&format!("empty, time {}", if timestamp < TIME { timestamp } else { timestamp.saturating_sub(TIME) }), &request(vec![one("f-empty", 0, timestamp, -1)]));
+    for timestamp in [
+        0,
+        1,
+        TIME,
+        TIME + 100,
+        TIME + 101,
+        TIME + 300,
+        TIME + 302,
+        TIME + 304,
+        TIME + 504,
+        TIME + 505,
+        i64::MAX,
+    ] {
+        run.ask_in_some(
+            &format!("time {}", if timestamp < TIME { timestamp } else { timestamp.saturating_sub(TIME) }),
+            &request(vec![one("f-one", 0, timestamp, -1)]),
+        );
+        run.ask_in_some(
+            &format!(
+                "empty, time {}",
+                if timestamp < TIME { timestamp } else { timestamp.saturating_sub(TIME) }
+            ),
+            &request(vec![one("f-empty", 0, timestamp, -1)]),
+        );
     }
     for epoch in [0, 1, -2] {
         run.ask_in_all(&format!("epoch {epoch}"), &request(vec![one("f-one", 0, -1, epoch)]));
@@ -237,27 +458,55 @@ fn list_offsets(run: &mut Run) {
     run.ask_in_some("nothing", &request(vec![]));
     run.ask_in_some("a partition twice", &request(vec![one("f-one", 0, -1, -1), one("f-one", 0, -2, -1)]));
     run.ask_in_some("a topic twice", &request(vec![one("f-one", 0, -1, -1), one("f-one", 1, -2, -1)]));
-    run.ask_in_some("committed", &ListOffsetsRequest { isolation_level: 1, ..request(vec![one("f-one", 0, -1, -1), one("f-one", 0, TIME, -1)]) });
-    run.ask_in_some("committed, latest", &ListOffsetsRequest { isolation_level: 1, ..request(vec![one("f-one", 0, -1, -1)]) });
+    run.ask_in_some(
+        "committed",
+        &ListOffsetsRequest {
+            isolation_level: 1,
+            ..request(vec![one("f-one", 0, -1, -1), one("f-one", 0, TIME, -1)])
+        },
+    );
+    run.ask_in_some(
+        "committed, latest",
+        &ListOffsetsRequest { isolation_level: 1, ..request(vec![one("f-one", 0, -1, -1)]) },
+    );
     for replica in [-2, 1, 7, -9] {
-        run.ask_in_some(&format!("replica {replica}"), &ListOffsetsRequest { replica_id: replica, ..request(vec![one("f-one", 0, -1, -1)]) });
+        run.ask_in_some(
+            &format!("replica {replica}"),
+            &ListOffsetsRequest { replica_id: replica, ..request(vec![one("f-one", 0, -1, -1)]) },
+        );
     }
     // After records were deleted.
     for timestamp in [-1, -2, -3, -4, TIME] {
-        run.ask_in_some(&format!("deleted, {}", timestamp.min(TIME)), &request(vec![one("d-one", 0, timestamp, -1)]));
+        run.ask_in_some(
+            &format!("deleted, {}", timestamp.min(TIME)),
+            &request(vec![one("d-one", 0, timestamp, -1)]),
+        );
     }
 }
 
 fn epochs(run: &mut Run) {
     let one = |name: &str, partition: i32, current: i32, epoch: i32| OffsetForLeaderTopic {
         topic: name.into(),
-        partitions: vec![OffsetForLeaderPartition { partition, current_leader_epoch: current, leader_epoch: epoch, ..Default::default() }],
+        partitions: vec![OffsetForLeaderPartition {
+            partition,
+            current_leader_epoch: current,
+            leader_epoch: epoch,
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let request = |topics| OffsetForLeaderEpochRequest { replica_id: -1, topics, ..Default::default() };
-    for (current, epoch) in [(-1, 0), (-1, 1), (-1, -1), (-1, -5), (0, 0), (1, 0), (0, 5), (-2, 0), (-1, i32::MAX)] {
-        run.ask_in_all(&format!("current {current} epoch {epoch}"), &request(vec![one("f-one", 0, current, epoch)]));
-        run.ask_in_some(&format!("empty, current {current} epoch {epoch}"), &request(vec![one("f-empty", 0, current, epoch)]));
+    for (current, epoch) in
+        [(-1, 0), (-1, 1), (-1, -1), (-1, -5), (0, 0), (1, 0), (0, 5), (-2, 0), (-1, i32::MAX)]
+    {
+        run.ask_in_all(
+            &format!("current {current} epoch {epoch}"),
+            &request(vec![one("f-one", 0, current, epoch)]),
+        );
+        run.ask_in_some(
+            &format!("empty, current {current} epoch {epoch}"),
+            &request(vec![one("f-empty", 0, current, epoch)]),
+        );
     }
     run.ask_in_some("unknown topic", &request(vec![one("f-none", 0, -1, 0)]));
     run.ask_in_some("unknown partition", &request(vec![one("f-one", 9, -1, 0)]));
@@ -265,6 +514,9 @@ fn epochs(run: &mut Run) {
     run.ask_in_some("no name", &request(vec![one("", 0, -1, 0)]));
     run.ask_in_some("nothing", &request(vec![]));
     run.ask_in_some("a partition twice", &request(vec![one("f-one", 0, -1, 0), one("f-one", 0, -1, 0)]));
-    run.ask_in_some("a follower", &OffsetForLeaderEpochRequest { replica_id: 1, ..request(vec![one("f-one", 0, -1, 0)]) });
+    run.ask_in_some(
+        "a follower",
+        &OffsetForLeaderEpochRequest { replica_id: 1, ..request(vec![one("f-one", 0, -1, 0)]) },
+    );
     run.ask_in_some("deleted", &request(vec![one("d-one", 0, -1, 0)]));
 }
