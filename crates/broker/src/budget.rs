@@ -1,4 +1,5 @@
-//! The memory that requests may hold, in one number for the whole node (`dohle.memory.request.bytes`).
+//! The memory that requests may hold, in one number for the whole node (`dohle.memory.request.bytes`), and as much again for the
+//! records that answers to fetches hold until they are written.
 //!
 //! Every frame is charged for the bytes that have *arrived*, never for the length it claims, and the charge is given back when
 //! its response has been written. Frames up to [`FREE_FRAME`] pass uncharged: their sum is bounded by the connection limit.
@@ -42,6 +43,17 @@ impl MemoryBudget {
         Charge { budget: self.clone(), held: 0, overdraft: false }
     }
 
+    /// A charge of as much of `wanted` as there is room for, possibly nothing. Never waits.
+    pub fn claim_up_to(&self, wanted: usize) -> Charge {
+        let mut held = 0;
+        let claimed = self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            held = wanted.min(self.0.limit.saturating_sub(used));
+            Some(used + held)
+        });
+        debug_assert!(claimed.is_ok(), "the update always gives a number");
+        Charge { budget: self.clone(), held, overdraft: false }
+    }
+
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
@@ -79,6 +91,17 @@ pub struct Charge {
 }
 
 impl Charge {
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Gives back what is held beyond `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.held.saturating_sub(bytes);
+        self.held -= surplus;
+        self.budget.0.used.fetch_sub(surplus, Ordering::Relaxed);
+    }
+
     /// Makes the charge at least `bytes`. Pending while the budget has no room; the task is woken when there may be.
     pub fn poll_grow(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         if bytes <= self.held || bytes <= FREE_FRAME || self.overdraft {
@@ -120,6 +143,18 @@ mod tests {
 
     fn grow(charge: &mut Charge, bytes: usize) -> bool {
         charge.poll_grow(bytes, &mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_claim_takes_what_there_is() {
+        let budget = MemoryBudget::new(100);
+        let mut first = budget.claim_up_to(70);
+        let second = budget.claim_up_to(70);
+        assert_eq!((first.held(), second.held(), budget.claim_up_to(70).held()), (70, 30, 0));
+        first.shrink_to(10);
+        assert_eq!(budget.claim_up_to(70).held(), 60);
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -230,11 +230,12 @@ impl Connection {
 
     fn finish(&mut self, response: Response, charge: Charge) {
         match response {
-            Response::Frame(segments) => {
+            Response::Frame(segments, held) => {
                 let length: usize = segments.iter().map(Bytes::len).sum();
                 self.outgoing.extend(segments.into_iter().filter(|segment| !segment.is_empty()));
                 self.outgoing_bytes += length;
                 self.outgoing_charges.push(charge);
+                self.outgoing_charges.extend(held);
             }
             Response::Nothing => {}
             Response::Close => {

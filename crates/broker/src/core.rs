@@ -61,7 +61,10 @@ pub struct Shared {
     pub env: Env,
     pub controller: ControllerHandle,
     pub limits: Limits,
+    /// What requests hold.
     pub budget: MemoryBudget,
+    /// What the records in answers hold.
+    pub responses: MemoryBudget,
     pub log_dirs: Arc<LogDirs>,
     pub flusher: Flusher,
     pub lifecycle: Lifecycle,
@@ -190,6 +193,10 @@ impl Core {
 
     pub fn budget(&self) -> &MemoryBudget {
         &self.shared.budget
+    }
+
+    pub fn responses(&self) -> &MemoryBudget {
+        &self.shared.responses
     }
 
     pub fn controller(&self) -> &ControllerHandle {

@@ -48,7 +48,7 @@ const fn forwarded(key: ApiKey) -> Entry {
 /// Every API, in the order of the keys.
 static TABLE: &[Entry] = &[
     Entry { key: ApiKey::Produce, flow: Flow::Pipelined, start: api::produce::start },
-    ordered!(FetchRequest, fetch),
+    Entry { key: ApiKey::Fetch, flow: Flow::Ordered, start: api::fetch::start },
     ordered!(ListOffsetsRequest, list_offsets),
     ordered!(MetadataRequest, metadata),
     Entry { key: ApiKey::ApiVersions, flow: Flow::Ordered, start: api::api_versions::start },

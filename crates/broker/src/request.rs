@@ -11,6 +11,7 @@ use dohle_metadata::RequestContext;
 use dohle_wire::messages::{RequestHeader, ResponseHeader};
 use dohle_wire::{AnyResponse, ApiKey, DecodeError, EncodeError, Message, Reader, Text, Writer};
 
+use crate::budget::Charge;
 use crate::core::Core;
 use crate::session::Session;
 
@@ -42,12 +43,23 @@ pub struct Context {
 
 /// What goes back to the client.
 pub enum Response {
-    /// A whole frame, its length included.
-    Frame(Vec<Bytes>),
+    /// A whole frame, its length included, and what it is charged for beside the request.
+    Frame(Vec<Bytes>, Option<Charge>),
     /// The client expects no answer (produce with acks=0).
     Nothing,
     /// The connection ends: after a request that cannot be understood, or a failed one that has no answer.
     Close,
+}
+
+impl Response {
+    /// Holds a charge until the response is written.
+    #[must_use]
+    pub fn holding(self, charge: Option<Charge>) -> Self {
+        match self {
+            Self::Frame(segments, _) => Self::Frame(segments, charge),
+            other => other,
+        }
+    }
 }
 
 pub type Later = Pin<Box<dyn Future<Output = Response>>>;
@@ -137,7 +149,7 @@ impl Context {
             Ok(()) => {
                 let took = self.core.env().clock.tick().since(self.received);
                 self.core.metrics.answered(self.key, took, writer.error_codes());
-                Response::Frame(writer.finish())
+                Response::Frame(writer.finish(), None)
             }
             Err(error) => {
                 panic!("a handler of {} v{version} made an impossible response: {error}", self.key.name())

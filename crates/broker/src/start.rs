@@ -91,6 +91,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         cluster_id,
         limits: limits(&config),
         budget: MemoryBudget::new(request_budget),
+        responses: MemoryBudget::new(request_budget),
         log_dirs: Arc::new(LogDirs::new(&env, context, log_dirs)?),
         flusher: Flusher::start().map_err(StartError::Thread)?,
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),

@@ -110,7 +110,9 @@ mod tests {
     fn text_form_round_trips() {
         let mut seed = 0x9e37_79b9_7f4a_7c15_u128;
         for _ in 0..1000 {
-            seed = seed.wrapping_mul(0xda94_2042_e4dd_58b5_0000_0000_0000_0001).wrapping_add(0x1405_7b7e_f767_814f);
+            seed = seed
+                .wrapping_mul(0xda94_2042_e4dd_58b5_0000_0000_0000_0001)
+                .wrapping_add(0x1405_7b7e_f767_814f);
             let id = Uuid::from_u128(seed);
             assert_eq!(id.to_string().parse(), Ok(id));
         }

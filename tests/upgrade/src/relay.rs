@@ -23,6 +23,8 @@ const PURGED: u64 = 2;
 const SMALLEST_SEGMENT: u64 = 1 << 20;
 /// The topic that one idempotent producer writes to without a pause, over all turns.
 const LOAD: &str = "load";
+/// Its segments roll under the load, and with each a snapshot of its producer is taken.
+const LOAD_ROLLS_MS: u64 = 500;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const OUR_KEYS: &str = "dohle.";
 const LISTED_LIMIT: Duration = Duration::from_secs(10);
@@ -127,7 +129,7 @@ impl Relay {
         }
         let start = |client: Client| client.start(&self.node.bootstrap(), self.node.folder());
         self.clients = Some(Clients { writer: start(Client::Java), reader: start(Client::FranzGo) });
-        self.create(LOAD, ",segment.ms:20");
+        self.create(LOAD, &format!(",segment.ms:{LOAD_ROLLS_MS}"));
         let ledger = self.node.folder().join("load.ledger");
         let load = format!("soak topic={LOAD} partitions={PARTITIONS} codec=lz4 ledger={}", ledger.display());
         self.writer().ask(&load);

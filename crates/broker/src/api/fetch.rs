@@ -17,14 +17,15 @@ use dohle_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
     NodeEndpoint, PartitionData,
 };
-use dohle_wire::{AnyRequest, AnyResponse, RecordBytes, Text};
+use dohle_wire::{AnyRequest, AnyResponse, DecodeError, Message, Reader, RecordBytes, Text};
 use tokio::sync::oneshot;
 
 use crate::api::{forward, leader_hint};
+use crate::budget::Charge;
 use crate::core::Core;
 use crate::fetch_session::{Answered, PartitionName, Plan, TopicName, Wanted};
 use crate::partition::{Found, Isolation, ReadRequest, Reading, Refused};
-use crate::request::Context;
+use crate::request::{Context, Reply};
 use crate::waiters::Watcher;
 
 /// From this version on topics are named by id.
@@ -52,9 +53,18 @@ struct Want {
 
 type Outcome = Result<Found, Refused>;
 
-pub async fn handle(context: Context, request: FetchRequest) -> FetchResponse {
+pub fn start(context: Context, mut reader: Reader) -> Result<Reply, DecodeError> {
+    let request = FetchRequest::decode(&mut reader, context.version)?;
+    Ok(Reply::Later(Box::pin(async move {
+        let (response, charge) = handle(&context, request).await;
+        context.respond(&response).holding(charge)
+    })))
+}
+
+/// The answer, and the charge for the records in it.
+async fn handle(context: &Context, request: FetchRequest) -> (FetchResponse, Option<Charge>) {
     if context.peer.session.door.controller {
-        return fetch_metadata(&context, request).await;
+        return (fetch_metadata(context, request).await, None);
     }
     let replica = if context.version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let isolation = match (replica, request.isolation_level) {
@@ -65,28 +75,28 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchResponse {
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(context.core.limits().fetch_max);
     let (min_bytes, max_wait) =
         (i64::from(request.min_bytes), u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let plan = match plan(&context, request) {
+    let plan = match plan(context, request) {
         Ok(plan) => plan,
         Err((code, session_id)) => {
-            return FetchResponse { error_code: code.code(), session_id, ..Default::default() };
+            return (FetchResponse { error_code: code.code(), session_id, ..Default::default() }, None);
         }
     };
     let image = context.core.image();
     let (wants, mut outcomes) = resolve(&image, &plan, replica);
     let terms = Terms { isolation, max_bytes };
-    read(&context.core, &wants, terms, None, &mut outcomes).await;
+    let mut charge = read(&context.core, &wants, terms, None, &mut outcomes).await;
     if max_wait > 0 && !is_enough(&outcomes, min_bytes) {
         let waiting = Waiting(Watcher::new(min_bytes));
-        read(&context.core, &wants, terms, Some(&waiting.0), &mut outcomes).await;
+        charge = read(&context.core, &wants, terms, Some(&waiting.0), &mut outcomes).await;
         if !is_enough(&outcomes, min_bytes) {
             waiting.0.found(bytes_found(&outcomes));
             let left = Duration::from_millis(max_wait)
                 .saturating_sub(context.core.env().clock.tick().since(context.received));
             _ = task::timeout(left, waiting.0.woken()).await;
-            read(&context.core, &wants, terms, None, &mut outcomes).await;
+            charge = read(&context.core, &wants, terms, None, &mut outcomes).await;
         }
     }
-    respond(&context, plan, outcomes)
+    (respond(context, plan, outcomes), Some(charge))
 }
 
 /// Tells the partitions that nobody waits any more, also when the client goes away.
@@ -200,14 +210,15 @@ fn resolve(image: &Image, plan: &Plan, replica: i32) -> (Vec<Want>, Vec<Outcome>
     (wants, outcomes)
 }
 
-/// Reads the plan's partitions, core by core, in the order in which their first partitions come, until `max_bytes` are there.
+/// Reads the plan's partitions, core by core, in the order in which their first partitions come, until `max_bytes` are there or the
+/// node's budget for answers is used up. Gives the charge for what was found.
 async fn read(
     core: &Rc<Core>,
     wants: &[Want],
     terms: Terms,
     watcher: Option<&Arc<Watcher>>,
     outcomes: &mut [Outcome],
-) {
+) -> Charge {
     let mut groups: Vec<(usize, Vec<Want>)> = Vec::new();
     for want in wants {
         let owner = core.owner(want.id);
@@ -216,8 +227,10 @@ async fn read(
             None => groups.push((owner, vec![*want])),
         }
     }
-    let mut left = terms.max_bytes;
-    let mut found_any = false;
+    // Clients that do not read what they asked for leave less to the others, but always one batch.
+    let mut charge = core.responses().claim_up_to(terms.max_bytes);
+    let mut left = charge.held();
+    let (mut found_any, mut total) = (false, 0);
     for (owner, group) in groups {
         let terms = Terms { max_bytes: left, ..terms };
         let places: Vec<usize> = group.iter().map(|want| want.at).collect();
@@ -241,9 +254,12 @@ async fn read(
             let bytes = result.as_ref().map_or(0, |found| found.slice.bytes);
             found_any |= bytes > 0;
             left = left.saturating_sub(bytes);
+            total += bytes;
             outcomes[at] = result;
         }
     }
+    charge.shrink_to(total);
+    charge
 }
 
 /// Reads partitions of this core. The first batch found goes out whatever its size, so that every consumer gets on.
