@@ -12,7 +12,7 @@ use crate::process::{Conversation, Process};
 const TOOL_LIMIT: Duration = Duration::from_secs(90);
 
 /// The tools by the names that scripts use.
-const CLASSES: [(&str, &str); 14] = [
+const CLASSES: [(&str, &str); 13] = [
     ("TopicCommand", "org.apache.kafka.tools.TopicCommand"),
     ("ConfigCommand", "kafka.admin.ConfigCommand"),
     ("ProducerPerformance", "org.apache.kafka.tools.ProducerPerformance"),
@@ -26,7 +26,6 @@ const CLASSES: [(&str, &str); 14] = [
     ("ConsoleProducer", "org.apache.kafka.tools.ConsoleProducer"),
     ("ConsoleConsumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("DumpLogSegments", "org.apache.kafka.tools.DumpLogSegments"),
-    ("MetadataShell", "org.apache.kafka.shell.MetadataShell"),
 ];
 
 #[derive(Debug)]

@@ -267,7 +267,7 @@ impl Life {
         for (file, wanted) in
             [(bootstrap, &FEATURES[..]), (latest, &FEATURES), (latest, &IMAGE), (log, &IMAGE)]
         {
-            let shown = shows(&mut self.tools, file, "tree /");
+            let shown = shows(file, "tree /");
             let shown: Vec<&str> = shown.lines().map(str::trim).collect();
             let shown = shown.join(" ");
             for part in wanted {

@@ -6,7 +6,7 @@ use dohle_tests_protocol::connection::{all_versions, some_versions};
 use dohle_tests_protocol::run::Run;
 use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
 use dohle_wire::ApiKey;
-use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
+use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use dohle_wire::messages::fetch_response::FetchResponse;
 use dohle_wire::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -16,15 +16,16 @@ use dohle_wire::messages::offset_for_leader_epoch_request::{
 };
 
 use crate::produce::{TIME, request as produce};
+use crate::sessions;
 
-const UNKNOWN: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+pub const UNKNOWN: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
 
 pub fn script(run: &mut Run) {
     let id = fill(run);
     fetch_valid(run, id);
     fetch_wrong(run, id);
     run.end("fetch");
-    fetch_sessions(run, id);
+    sessions::script(run, id);
     run.end("fetch_sessions");
     list_offsets(run);
     run.end("list_offsets");
@@ -54,7 +55,7 @@ fn fill(run: &mut Run) -> Uuid {
     id
 }
 
-fn part(partition: i32, fetch_offset: i64) -> FetchPartition {
+pub fn part(partition: i32, fetch_offset: i64) -> FetchPartition {
     FetchPartition {
         partition,
         current_leader_epoch: -1,
@@ -66,12 +67,12 @@ fn part(partition: i32, fetch_offset: i64) -> FetchPartition {
     }
 }
 
-fn topic(name: &str, id: Uuid, partitions: Vec<FetchPartition>) -> FetchTopic {
+pub fn topic(name: &str, id: Uuid, partitions: Vec<FetchPartition>) -> FetchTopic {
     FetchTopic { topic: name.into(), topic_id: id, partitions, ..Default::default() }
 }
 
 /// Outside of sessions.
-fn full(topics: Vec<FetchTopic>) -> FetchRequest {
+pub fn full(topics: Vec<FetchTopic>) -> FetchRequest {
     FetchRequest {
         replica_id: -1,
         max_wait_ms: 50,
@@ -85,7 +86,7 @@ fn full(topics: Vec<FetchTopic>) -> FetchRequest {
 }
 
 /// What fetched, and the batches that came whole.
-fn ask(run: &mut Run, name: &str, version: i16, request: &FetchRequest) -> Option<FetchResponse> {
+pub fn ask(run: &mut Run, name: &str, version: i16, request: &FetchRequest) -> Option<FetchResponse> {
     let mut request = request.clone();
     if version >= 15 {
         // The field is one of the replica's state there, which these requests do not have.
@@ -119,7 +120,7 @@ fn ask(run: &mut Run, name: &str, version: i16, request: &FetchRequest) -> Optio
     Some(response)
 }
 
-fn in_some(run: &mut Run, name: &str, request: &FetchRequest) {
+pub fn in_some(run: &mut Run, name: &str, request: &FetchRequest) {
     for version in some_versions(ApiKey::Fetch) {
         ask(run, name, version, request);
     }
@@ -263,144 +264,6 @@ fn fetch_wrong(run: &mut Run, id: Uuid) {
             );
         }
     }
-}
-
-fn fetch_sessions(run: &mut Run, id: Uuid) {
-    for version in [7, 11, 12, 13, 18] {
-        let start = |topics| FetchRequest { session_id: 0, session_epoch: 0, ..full(topics) };
-        let first = ask(
-            run,
-            "a session starts",
-            version,
-            &start(vec![topic("f-one", id, vec![part(0, 0), part(1, 0)])]),
-        );
-        let session = first.map_or(0, |response| response.session_id);
-        let next =
-            |epoch: i32, topics| FetchRequest { session_id: session, session_epoch: epoch, ..full(topics) };
-        ask(run, "nothing said", version, &next(1, vec![]));
-        ask(run, "it moves on", version, &next(2, vec![topic("f-one", id, vec![part(0, 15)])]));
-        ask(run, "nothing new", version, &next(3, vec![]));
-        ask(run, "it moves back", version, &next(4, vec![topic("f-one", id, vec![part(0, 10)])]));
-        ask(run, "an epoch too many", version, &next(9, vec![]));
-        ask(run, "an epoch again", version, &next(4, vec![]));
-        ask(run, "the right epoch after it", version, &next(5, vec![]));
-        ask(run, "out of range", version, &next(6, vec![topic("f-one", id, vec![part(0, 99)])]));
-        ask(run, "still out of range", version, &next(7, vec![]));
-        ask(run, "back in range", version, &next(8, vec![topic("f-one", id, vec![part(0, 15)])]));
-        ask(
-            run,
-            "an unknown topic comes",
-            version,
-            &next(9, vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]),
-        );
-        ask(run, "it stays", version, &next(10, vec![]));
-        let forgotten = ForgottenTopic {
-            topic: "f-none".into(),
-            topic_id: UNKNOWN,
-            partitions: vec![0],
-            ..Default::default()
-        };
-        ask(
-            run,
-            "it goes",
-            version,
-            &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(11, vec![]) },
-        );
-        ask(run, "it is gone", version, &next(12, vec![]));
-        ask(
-            run,
-            "an unknown partition comes",
-            version,
-            &next(13, vec![topic("f-one", id, vec![part(7, 0)])]),
-        );
-        let forgotten = ForgottenTopic {
-            topic: "f-one".into(),
-            topic_id: id,
-            partitions: vec![0, 1, 7, 8],
-            ..Default::default()
-        };
-        ask(
-            run,
-            "all go",
-            version,
-            &FetchRequest { forgotten_topics_data: vec![forgotten], ..next(14, vec![]) },
-        );
-        ask(run, "it is over", version, &next(15, vec![]));
-        ask(run, "the end", version, &next(-1, vec![]));
-        ask(run, "after the end", version, &next(16, vec![]));
-        ask(
-            run,
-            "an unknown session",
-            version,
-            &FetchRequest { session_id: 123_456, session_epoch: 1, ..full(vec![]) },
-        );
-        ask(
-            run,
-            "an unknown session starts",
-            version,
-            &FetchRequest {
-                session_id: 123_456,
-                session_epoch: 0,
-                ..full(vec![topic("f-one", id, vec![part(0, 0)])])
-            },
-        );
-        ask(
-            run,
-            "an unknown session ends",
-            version,
-            &FetchRequest { session_id: 123_456, session_epoch: -1, ..full(vec![]) },
-        );
-        ask(
-            run,
-            "no session goes on",
-            version,
-            &FetchRequest { session_id: 0, session_epoch: 1, ..full(vec![]) },
-        );
-        ask(
-            run,
-            "an epoch below -1",
-            version,
-            &FetchRequest {
-                session_id: 0,
-                session_epoch: -3,
-                ..full(vec![topic("f-one", id, vec![part(0, 0)])])
-            },
-        );
-        ask(run, "a session of nothing", version, &start(vec![]));
-        ask(
-            run,
-            "a session of an unknown topic",
-            version,
-            &start(vec![topic("f-none", UNKNOWN, vec![part(0, 0)])]),
-        );
-        let epoch = FetchPartition { current_leader_epoch: 5, ..part(0, 0) };
-        ask(run, "a session with a bad epoch", version, &start(vec![topic("f-one", id, vec![epoch])]));
-    }
-    // A session made with names is asked with ids.
-    let named = ask(
-        run,
-        "named",
-        12,
-        &FetchRequest {
-            session_id: 0,
-            session_epoch: 0,
-            ..full(vec![topic("f-one", id, vec![part(0, 15)])])
-        },
-    );
-    let session = named.map_or(0, |response| response.session_id);
-    ask(run, "then by id", 13, &FetchRequest { session_id: session, session_epoch: 1, ..full(vec![]) });
-    let by_id = ask(
-        run,
-        "by id",
-        13,
-        &FetchRequest {
-            session_id: 0,
-            session_epoch: 0,
-            ..full(vec![topic("f-one", id, vec![part(0, 15)])])
-        },
-    );
-    let session = by_id.map_or(0, |response| response.session_id);
-    ask(run, "then by name", 12, &FetchRequest { session_id: session, session_epoch: 1, ..full(vec![]) });
 }
 
 fn list_offsets(run: &mut Run) {

@@ -7,6 +7,7 @@ mod cluster;
 mod configs;
 mod consume;
 mod produce;
+mod sessions;
 mod versions;
 
 use dohle_tests_protocol::run::Run;
