@@ -61,6 +61,10 @@ pub fn bind(listener: &Listener, controller: bool) -> Result<Vec<Bound>, BindErr
             Ok(socket) => {
                 let address = socket.local_addr().map_err(failed(address.to_string()))?;
                 bound.push(Bound { door: door.clone(), address, socket });
+                // The wildcard of IPv6 takes IPv4 too; the other one is for machines without IPv6.
+                if address.ip().is_unspecified() {
+                    return Ok(bound);
+                }
             }
             // A machine without IPv6 has no ::1, and no wildcard of it.
             Err(error) if is_missing_address(&error) => refused = Some((address, error)),
@@ -77,7 +81,9 @@ fn resolve(listener: &Listener) -> io::Result<Vec<SocketAddr>> {
     use std::net::{Ipv4Addr, Ipv6Addr};
     let port = listener.port;
     Ok(match listener.bind_host() {
-        BindHost::Wildcard => vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))],
+        BindHost::Wildcard => {
+            vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
+        }
         BindHost::Loopback => {
             vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
         }

@@ -3,8 +3,8 @@
 //! The rules are those of Kafka 4.3 (`ProducerStateManager`, `ProducerAppendInfo`). The state is the replay of the log's batch
 //! headers: a leader checks a batch first ([`Update::check`]) and applies it once written, recovery only applies.
 //!
-//! Invariant `ProducersRebuilt`: the state after replaying the log from a snapshot is the state that appending left, but for
-//! the older ones of the last five batches, which a snapshot does not hold.
+//! Invariant `ProducersRebuilt`: the state after replaying the log from a snapshot is the state that appending left. A snapshot
+//! holds only the last of the five batches; the others are recalled from the log before it (`recovery.rs` says how far).
 
 use std::collections::BTreeMap;
 
@@ -147,6 +147,20 @@ impl Producers {
 
     pub fn states(&self) -> &BTreeMap<ProducerId, ProducerState> {
         &self.states
+    }
+
+    /// Takes over the remembered batches of `recent`, replayed from the end of the log, for each producer whose last batch agrees.
+    pub fn recall(&mut self, recent: &Self) {
+        for (id, state) in &mut self.states {
+            let Some(replayed) = recent.states.get(id) else { continue };
+            let agrees = replayed.epoch == state.epoch
+                && replayed.last_batch().is_some_and(|last| {
+                    state.last_batch().is_some_and(|kept| kept.last_offset == last.last_offset)
+                });
+            if agrees {
+                (state.batches, state.remembered) = (replayed.batches, replayed.remembered);
+            }
+        }
     }
 
     /// The batch that was appended before, should this one be it.

@@ -27,10 +27,14 @@ use crate::leftovers::{SegmentFiles, survey};
 use crate::log::{Log, LogContext};
 use crate::marker::marker_of;
 use crate::names::FileKind;
-use crate::producers::Producers;
+use crate::producers::{ProducerState, Producers};
 use crate::segment::{Largest, Segment};
 use crate::snapshot;
 
+/// How far before a snapshot the batches are looked for that a producer may still send again.
+const RECALLED_RECORDS: i64 = 50_000;
+/// How long ago a producer may have written that still sends again: several times the default `delivery.timeout.ms`.
+const RECALLED_MS: i64 = 15 * 60 * 1000;
 /// A snapshot is never larger: ten million producers.
 const MAX_SNAPSHOT_BYTES: u64 = 512 << 20;
 
@@ -226,8 +230,30 @@ impl Log {
     /// Brings the producers up to the end of what is trusted.
     pub(crate) fn replay_trusted(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let first = self.segments.front().map_or(self.start, |segment| segment.base);
-        let from = self.load_snapshot(now)?.unwrap_or(first);
-        self.replay_producers(from, self.end)
+        let snapshot = self.load_snapshot(now)?;
+        if let Some(at) = snapshot {
+            self.recall_batches(first, at, now);
+        }
+        self.replay_producers(snapshot.unwrap_or(first), self.end)
+    }
+
+    /// A snapshot holds each producer's last batch; the batches before it, which a producer may still send again, are found in the
+    /// log below the snapshot. Looks back over [`RECALLED_RECORDS`], and only for producers that wrote within [`RECALLED_MS`]:
+    /// others have given up sending.
+    fn recall_batches(&mut self, first: Offset, at: Offset, now: TimestampMs) {
+        let oldest = now.get().saturating_sub(RECALLED_MS);
+        let is_recent = |state: &ProducerState| state.last_timestamp.get() >= oldest && state.last_batch().is_some();
+        if !self.producers.states().values().any(is_recent) {
+            return;
+        }
+        let from = first.max(Offset(at.get().saturating_sub(RECALLED_RECORDS)));
+        let of_snapshot = std::mem::take(&mut self.producers);
+        let replayed = self.replay_producers(from, at);
+        let recent = std::mem::replace(&mut self.producers, of_snapshot);
+        match replayed {
+            Ok(()) => self.producers.recall(&recent),
+            Err(error) => tracing::warn!(%error, "batches that producers may send again could not be looked up"),
+        }
     }
 
     /// Takes the newest snapshot that is at or below the end. Where it stands, or `None` without one.

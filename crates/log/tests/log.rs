@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dohle_config::{Durability, TopicSettings};
 use dohle_env::disk::Fault;
 use dohle_log::names::{FileKind, FileState, file_name};
-use dohle_log::{Log, Read, ReadError, Recovery};
+use dohle_log::{Log, REMEMBERED_BATCHES, Read, ReadError, Recovery};
 use dohle_records::control::EndTransaction;
 use dohle_types::*;
 use support::*;
@@ -159,6 +159,35 @@ fn producers_survive_a_clean_stop_and_a_crash() {
         assert_eq!(log.last_stable_offset(end), Offset(10));
         let again = log.append_as_leader(vec![producer_batch(0, 10, 500, 77, 2, 0)], EPOCH, ms(600)).unwrap();
         assert!(again.duplicate);
+    }
+}
+
+/// A snapshot holds one batch a producer; what else may be sent again is found in the log below it.
+#[test]
+fn batches_in_flight_are_known_after_a_roll_and_a_restart() {
+    for clean in [true, false] {
+        let mut world = World::new(21);
+        world.settings.segment_bytes = 1000;
+        let mut log = world.open(Recovery::UNKNOWN).unwrap();
+        let mut sent = Vec::new();
+        while log.segments().len() < 3 {
+            let sequence = 10 * i32::try_from(sent.len()).unwrap();
+            let batch = producer_batch(7, 10, 1000, 77, 0, sequence);
+            let appended = log.append_as_leader(vec![batch.clone()], LeaderEpoch(1), ms(1000)).unwrap();
+            sent.push((batch, appended.first));
+        }
+        let recovery_point = log.flush().unwrap().up_to();
+        if clean {
+            log.close().unwrap();
+        } else {
+            drop(log);
+            world.disk.crash(5);
+        }
+        let mut log = world.open(Recovery { clean, recovery_point, log_start: Offset::ZERO }).unwrap();
+        for (batch, first) in sent.iter().rev().take(REMEMBERED_BATCHES) {
+            let again = log.append_as_leader(vec![batch.clone()], LeaderEpoch(1), ms(1000)).unwrap();
+            assert_eq!((again.duplicate, again.first), (true, *first), "clean {clean}");
+        }
     }
 }
 
