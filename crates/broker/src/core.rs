@@ -372,6 +372,8 @@ impl Core {
             }
         }
         if settings_changed {
+            let dynamic = crate::settings::dynamic(new, self.shared.node);
+            self.doorkeeper.follow(&self.shared.config.with_dynamic(&dynamic).0);
             let open: Vec<_> = self.partitions.borrow().keys().copied().collect();
             open.into_iter().for_each(|id| self.refresh_settings(new, id));
         }

@@ -3,7 +3,7 @@
 //! Connections are accepted on the first core and dealt out to all cores in turn. Bounds: `max.connections`,
 //! `max.connections.per.ip` (with its overrides), and `listener.name.<name>.max.connections`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -82,7 +82,10 @@ fn resolve(listener: &Listener) -> io::Result<Vec<SocketAddr>> {
     let port = listener.port;
     Ok(match listener.bind_host() {
         BindHost::Wildcard => {
-            vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
+            vec![
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            ]
         }
         BindHost::Loopback => {
             vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
@@ -101,15 +104,21 @@ fn is_missing_address(error: &io::Error) -> bool {
 
 /// Who is connected, for the limits. Every core has one; only the accepting core's is asked.
 pub struct Doorkeeper {
-    total_max: usize,
-    per_ip_max: usize,
-    per_ip_overrides: HashMap<IpAddr, usize>,
+    limits: RefCell<DoorLimits>,
     counts: RefCell<HashMap<IpAddr, usize>>,
-    total: RefCell<usize>,
+    total: Cell<usize>,
 }
 
-impl Doorkeeper {
-    pub fn new(config: &Config) -> Self {
+/// How many may be connected. All of it can be changed while the node runs.
+#[derive(Debug)]
+struct DoorLimits {
+    total: usize,
+    per_ip: usize,
+    per_ip_overrides: HashMap<IpAddr, usize>,
+}
+
+impl DoorLimits {
+    fn of(config: &Config) -> Self {
         let number = |key| usize::try_from(config.int(key)).unwrap_or(usize::MAX);
         let overrides = config.text("max.connections.per.ip.overrides").unwrap_or_default();
         let per_ip_overrides = overrides.split(',').filter_map(|entry| {
@@ -117,24 +126,34 @@ impl Doorkeeper {
             Some((host.parse().ok()?, limit.parse().ok()?))
         });
         Self {
-            total_max: number("max.connections"),
-            per_ip_max: number("max.connections.per.ip"),
+            total: number("max.connections"),
+            per_ip: number("max.connections.per.ip"),
             per_ip_overrides: per_ip_overrides.collect(),
-            counts: RefCell::default(),
-            total: RefCell::new(0),
         }
+    }
+}
+
+impl Doorkeeper {
+    pub fn new(config: &Config) -> Self {
+        Self { limits: RefCell::new(DoorLimits::of(config)), counts: RefCell::default(), total: Cell::new(0) }
+    }
+
+    /// Takes over changed limits; who is in stays in.
+    pub fn follow(&self, config: &Config) {
+        self.limits.replace(DoorLimits::of(config));
     }
 
     /// Counts a connection in, or refuses it.
     fn admit(&self, peer: IpAddr) -> bool {
+        let limits = self.limits.borrow();
         let mut counts = self.counts.borrow_mut();
-        let count = counts.entry(peer).or_insert(0);
-        let limit = self.per_ip_overrides.get(&peer).copied().unwrap_or(self.per_ip_max);
-        if *self.total.borrow() >= self.total_max || *count >= limit {
+        let count = counts.get(&peer).copied().unwrap_or(0);
+        let limit = limits.per_ip_overrides.get(&peer).copied().unwrap_or(limits.per_ip);
+        if self.total.get() >= limits.total || count >= limit {
             return false;
         }
-        *count += 1;
-        *self.total.borrow_mut() += 1;
+        counts.insert(peer, count + 1);
+        self.total.set(self.total.get() + 1);
         true
     }
 
@@ -145,7 +164,7 @@ impl Doorkeeper {
         if *count == 0 {
             counts.remove(&peer);
         }
-        *self.total.borrow_mut() -= 1;
+        self.total.set(self.total.get() - 1);
     }
 }
 

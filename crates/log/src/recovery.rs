@@ -242,7 +242,8 @@ impl Log {
     /// others have given up sending.
     fn recall_batches(&mut self, first: Offset, at: Offset, now: TimestampMs) {
         let oldest = now.get().saturating_sub(RECALLED_MS);
-        let is_recent = |state: &ProducerState| state.last_timestamp.get() >= oldest && state.last_batch().is_some();
+        let is_recent =
+            |state: &ProducerState| state.last_timestamp.get() >= oldest && state.last_batch().is_some();
         if !self.producers.states().values().any(is_recent) {
             return;
         }
@@ -252,7 +253,9 @@ impl Log {
         let recent = std::mem::replace(&mut self.producers, of_snapshot);
         match replayed {
             Ok(()) => self.producers.recall(&recent),
-            Err(error) => tracing::warn!(%error, "batches that producers may send again could not be looked up"),
+            Err(error) => {
+                tracing::warn!(%error, "batches that producers may send again could not be looked up")
+            }
         }
     }
 
