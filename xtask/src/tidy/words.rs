@@ -6,17 +6,9 @@ use super::{Finding, Tree};
 const NOTES: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 const LEFTOVER_MACRO: &str = concat!("dbg", "!(");
 const MACHINE_FOLDERS: &[&str] = &[concat!("/ro", "ot/"), concat!("/wo", "rk/")];
-const REGISTRY_HOSTS: &[&str] = &[
-    concat!("crates", ".io"),
-    concat!("repo1.maven", ".org"),
-    concat!("repo.maven", ".apache.org"),
-    concat!("registry.npmjs", ".org"),
-    concat!("pypi", ".org"),
-    concat!("pythonhosted", ".org"),
-    concat!("proxy.golang", ".org"),
-    concat!("sum.golang", ".org"),
-    concat!("deb.debian", ".org"),
-];
+/// How the hosts that packages are fetched from are called, by the first part of their names.
+const REGISTRY_LABELS: &[&str] =
+    &["registry", "index", "proxy", "repo", "repo1", "static", "files", "sum", "deb"];
 /// Endings of names that hide what a thing does. As words of their own they are no better.
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Impl"];
 const EMPTY_MODULES: &[&str] = &["manager", "helper", "helpers", "util", "utils", "impl", "impls"];
@@ -35,7 +27,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             if let Some(note) = NOTES.iter().find(|note| has_word(line, note)) {
                 report(format!("{note} left behind"), "do it, or file an issue and say what is");
             }
-            if let Some(host) = REGISTRY_HOSTS.iter().find(|host| line.contains(*host)) {
+            if let Some(host) = registry_host(line) {
                 report(format!("registry host {host}"), "name the package, not where it is fetched");
             }
             if let Some(folder) = MACHINE_FOLDERS.iter().find(|folder| names_folder(line, folder)) {
@@ -50,6 +42,15 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The host of the first address in a line that looks like a package registry's.
+fn registry_host(line: &str) -> Option<&str> {
+    line.split("://").skip(1).find_map(|rest| {
+        let host = rest.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-')).next()?;
+        let (label, domain) = host.split_once('.')?;
+        (REGISTRY_LABELS.contains(&label) && domain.contains('.')).then_some(host)
+    })
 }
 
 fn rust(line: &str, report: &mut impl FnMut(String, &str)) {
@@ -125,11 +126,10 @@ mod tests {
         for folder in MACHINE_FOLDERS {
             assert_eq!(found("a.sh", &format!("cd {folder}main")), [format!("1: machine path {folder}")]);
         }
-        for host in REGISTRY_HOSTS {
-            assert_eq!(
-                found("a.toml", &format!("x = \"https://index.{host}/\"")),
-                [format!("1: registry host {host}")]
-            );
+        for label in REGISTRY_LABELS {
+            let line = format!("x = \"https://{label}.example.org/a\"");
+            assert_eq!(found("a.toml", &line), [format!("1: registry host {label}.example.org")]);
         }
+        assert_eq!(found("a.toml", "x = \"https://www.example.org/index.html\""), Vec::<String>::new());
     }
 }
