@@ -350,7 +350,11 @@ impl Core {
         // The topic may have changed, or gone, while its files were being opened.
         let (image, Ok(partition)) = (self.image(), opened) else { return };
         match image.topics.by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition)) {
-            Some(state) => partition.follow(state, self.shared.node),
+            Some(state) => {
+                partition.follow(state, self.shared.node);
+                // So may its configuration: who was being opened was not told.
+                self.refresh_settings(&image, id);
+            }
             None => self.give_up(id, &partition.name),
         }
     }

@@ -133,7 +133,10 @@ impl LogDirs {
             let directory = &self.directories[place.directory];
             drop(places);
             let folder = directory.dir.partition_path(topic, id.partition);
-            let log = Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now)?;
+            let mut log =
+                Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now)?;
+            // What a crash has left in the page cache only is stored before anybody is given it.
+            let _stored = log.flush()?;
             if let Some(place) = self.places().get_mut(&key) {
                 place.opened = true;
             }

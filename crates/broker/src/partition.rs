@@ -148,7 +148,7 @@ struct Unacknowledged {
 
 impl Partition {
     pub fn new(id: TopicPartition, name: Text, mut log: Log, leading: &PartitionState) -> Self {
-        // What was found on disk is as stored as it will ever be; a lone replica's watermark is its end.
+        // `LogDirs::open` has stored all that was found; a lone replica's watermark is its end.
         let high_watermark = log.end_offset();
         if log.latest_epoch().is_none_or(|latest| latest < leading.leader_epoch) {
             log.assign_epoch(leading.leader_epoch);
