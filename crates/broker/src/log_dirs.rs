@@ -22,6 +22,7 @@ const METADATA_TOPIC_NAME: &str = "__cluster_metadata";
 /// What of a partition goes into the checkpoints of its directory.
 #[derive(Clone, Debug)]
 pub struct Mark {
+    pub id: TopicId,
     pub topic: String,
     pub partition: PartitionIndex,
     pub folder: PathBuf,
@@ -50,6 +51,7 @@ struct Place {
     opened: bool,
 }
 
+/// Where both are locked, [`LogDirs::places`] comes before the checkpoints of a directory.
 struct Directory {
     dir: LogDir,
     /// The last process closed it cleanly: what its logs hold needs no check.
@@ -94,11 +96,15 @@ impl LogDirs {
                     FolderState::Future | FolderState::Stray => {}
                 }
             }
-            let checkpoints = Checkpoints {
+            let mut checkpoints = Checkpoints {
                 recovery_points: dir.recovery_points()?,
                 log_starts: dir.log_starts()?,
                 high_watermarks: dir.high_watermarks()?,
             };
+            // What a deleted partition left must never be taken for the mark of a younger one of its name.
+            if checkpoints.retain(|key| places.contains_key(key)) {
+                checkpoints.write(&dir)?;
+            }
             info!(path = %dir.path().display(), clean, "log directory");
             directories.push(Directory { dir, clean, checkpoints: Mutex::new(checkpoints) });
         }
@@ -191,7 +197,10 @@ impl LogDirs {
             source,
         })?;
         places.remove(&key);
-        directory.checkpoints().forget(&key);
+        let mut checkpoints = directory.checkpoints();
+        if checkpoints.retain(|held| *held != key) {
+            checkpoints.write(&directory.dir)?;
+        }
         Ok(Some(to))
     }
 
@@ -212,22 +221,28 @@ impl LogDirs {
         }
         for (index, marks) in by_directory {
             let directory = &self.directories[index];
+            // A partition may have been deleted since its mark was taken.
+            let places = self.places();
             let mut checkpoints = directory.checkpoints();
-            marks.into_iter().for_each(|mark| checkpoints.note(mark));
+            let is_held = |mark: &&Mark| {
+                let place = places.get(&(mark.topic.clone(), mark.partition));
+                place.is_some_and(|place| place.topic == Some(mark.id))
+            };
+            marks.into_iter().filter(is_held).for_each(|mark| checkpoints.note(mark));
+            drop(places);
             // Written under the lock, so that two cores never overwrite newer marks by older ones.
-            directory.dir.write_recovery_points(&checkpoints.recovery_points)?;
-            directory.dir.write_log_starts(&checkpoints.log_starts)?;
-            directory.dir.write_high_watermarks(&checkpoints.high_watermarks)?;
+            checkpoints.write(&directory.dir)?;
         }
         Ok(())
     }
 
     /// Notes a log that was closed, without writing yet: [`LogDirs::finish`] does, for all.
-    pub fn closed(&self, topic: &str, partition: PartitionIndex, folder: &Path, closed: &Closed) {
+    pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(directory) = self.directory_of(folder) else { return };
         directory.checkpoints().note(&Mark {
+            id: id.topic,
             topic: topic.to_owned(),
-            partition,
+            partition: id.partition,
             folder: folder.to_owned(),
             recovery_point: closed.recovery_point,
             log_start: closed.log_start,
@@ -240,12 +255,10 @@ impl LogDirs {
     /// A directory that a crash has left is not marked while it holds logs that were not opened, and so not recovered, since.
     pub fn finish(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
         for (index, directory) in self.directories.iter().enumerate() {
-            let checkpoints = directory.checkpoints();
-            directory.dir.write_recovery_points(&checkpoints.recovery_points)?;
-            directory.dir.write_log_starts(&checkpoints.log_starts)?;
-            directory.dir.write_high_watermarks(&checkpoints.high_watermarks)?;
             let recovered = |place: &Place| place.opened || place.directory != index;
-            if directory.clean || self.places().values().all(recovered) {
+            let all_recovered = self.places().values().all(recovered);
+            directory.checkpoints().write(&directory.dir)?;
+            if directory.clean || all_recovered {
                 directory.dir.write_clean_shutdown(broker_epoch)?;
             }
         }
@@ -314,15 +327,28 @@ impl Checkpoints {
         // Kafka writes a log start only where it is not what the first segment says anyway.
         if mark.log_start > Offset::ZERO {
             self.log_starts.insert(key.clone(), mark.log_start);
+        } else {
+            self.log_starts.remove(&key);
         }
         self.recovery_points.insert(key.clone(), mark.recovery_point);
         self.high_watermarks.insert(key, mark.high_watermark);
     }
 
-    fn forget(&mut self, key: &(String, PartitionIndex)) {
-        self.recovery_points.remove(key);
-        self.log_starts.remove(key);
-        self.high_watermarks.remove(key);
+    /// Keeps the entries of some partitions only. Says whether others were there.
+    fn retain(&mut self, keep: impl Fn(&(String, PartitionIndex)) -> bool) -> bool {
+        let mut dropped = false;
+        for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
+            let before = offsets.len();
+            offsets.retain(|key, _| keep(key));
+            dropped |= offsets.len() < before;
+        }
+        dropped
+    }
+
+    fn write(&self, dir: &LogDir) -> Result<(), LogError> {
+        dir.write_recovery_points(&self.recovery_points)?;
+        dir.write_log_starts(&self.log_starts)?;
+        dir.write_high_watermarks(&self.high_watermarks)
     }
 }
 

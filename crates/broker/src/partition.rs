@@ -374,6 +374,7 @@ impl Partition {
         let state = self.state.borrow();
         let log = state.log.as_ref()?;
         Some(Mark {
+            id: self.id.topic,
             topic: self.name.to_string(),
             partition: self.id.partition,
             folder: log.dir().to_owned(),

@@ -159,7 +159,7 @@ pub async fn close(core: &Rc<Core>) -> bool {
         match log.close() {
             Ok(closed) => {
                 assert!(closed.recovery_point >= Offset::ZERO, "a closed log is stored up to its end");
-                core.shared().log_dirs.closed(&partition.name, partition.id.partition, &folder, &closed);
+                core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
             }
             Err(problem) => {
                 error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
