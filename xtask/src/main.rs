@@ -7,6 +7,7 @@ mod bytes;
 mod ci;
 mod clients;
 mod config;
+mod conformance;
 mod deny;
 mod jars;
 mod schemas;
@@ -67,6 +68,8 @@ enum Command {
         #[arg(long)]
         bless: bool,
     },
+    /// Kafka's own JUnit integration tests against a broker, and the page of what strangers' tests say
+    Conformance(conformance::Options),
     /// Kill -9 under load, again and again; nothing acknowledged may be lost
     Soak {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Config { bless } => config::run(root, bless),
         Command::Bytes { seed, values } => bytes::run(root, seed, values),
         Command::Clients { target, bless } => clients::run(root, target, bless),
+        Command::Conformance(options) => conformance::run(root, &options),
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };
     match result {

@@ -11,6 +11,7 @@ use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, task};
 use dohle_metadata::RequestContext;
+use dohle_metadata::features::{self, Levels};
 use dohle_types::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, Offset};
 use dohle_wire::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use dohle_wire::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse};
@@ -82,7 +83,7 @@ impl Lifecycle {
             cluster_id: cluster_id.into(),
             incarnation_id: env.rng.uuid(),
             listeners: listeners.collect(),
-            features: supported_features(),
+            features: supported_features(config),
             rack: config.rack().map(Into::into),
             log_dirs,
             previous_broker_epoch: BrokerEpoch::NONE.get(),
@@ -180,8 +181,8 @@ impl Lifecycle {
 }
 
 /// The feature levels this node can run at.
-fn supported_features() -> Vec<Feature> {
-    let supported = dohle_metadata::features::supported().into_iter().map(|(name, range)| Feature {
+fn supported_features(config: &Config) -> Vec<Feature> {
+    let supported = features::supported(Levels::of(config)).into_iter().map(|(name, range)| Feature {
         name: name.into(),
         min_supported_version: range.min,
         max_supported_version: range.max,

@@ -11,6 +11,7 @@ use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, task, thread};
 use dohle_log::dirs::LogDir;
 use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_metadata::features::Levels;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -157,6 +158,7 @@ fn limits(config: &Config) -> Limits {
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
         fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
         unstable_versions: config.boolean("unstable.api.versions.enable"),
+        feature_levels: Levels::of(config),
     }
 }
 

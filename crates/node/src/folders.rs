@@ -8,6 +8,7 @@ use dohle_controller::format::{self, FormatRequest, InitialVoters};
 use dohle_env::Env;
 use dohle_log::dirs::LogDir;
 use dohle_metadata::MetadataVersion;
+use dohle_metadata::features::Levels;
 use dohle_raft::Endpoint;
 use dohle_types::{ClusterId, DirectoryId};
 
@@ -41,6 +42,7 @@ pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Fold
         cluster_id: cluster_id.map(str::to_owned),
         node_id: config.node_id(),
         release_version: None::<MetadataVersion>,
+        levels: Levels::of(config),
         features: BTreeMap::new(),
         voters: initial_voters(config),
         ignore_formatted: true,
