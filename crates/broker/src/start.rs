@@ -77,7 +77,6 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     }
     let (mailboxes, receivers) = Mailboxes::new(cores(&config));
     let node = config.node_id();
-    let lifecycle = Lifecycle::new(node, controller.clone());
     let tail = usize::try_from(config.long("dohle.memory.tail.bytes")).unwrap_or(0);
     let context = LogContext {
         disk: env.disk.clone(),
@@ -87,13 +86,15 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
+    let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);
+    let lifecycle = Lifecycle::new(controller.clone(), config.clone(), log_dirs.paths());
     let shared = Arc::new(Shared {
         node,
         cluster_id,
         limits: limits(&config),
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
-        log_dirs: Arc::new(LogDirs::new(&env, context, log_dirs)?),
+        log_dirs,
         flusher: Flusher::start().map_err(StartError::Thread)?,
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
         lifecycle,

@@ -34,13 +34,15 @@ public final class Cluster {
     public final TreeMap<Integer, Node> nodes = new TreeMap<>();
     /** Which process a controller lives in. */
     public final TreeMap<Integer, Integer> controllerHost;
+    private final Plan plan;
     final Map<Integer, KafkaConfig> kafkaConfigs = new HashMap<>();
     /** How the rig itself connects. */
     final Map<String, Object> superClient, superController;
 
-    private Cluster(TestKitNodes kit, TreeMap<Integer, Integer> controllerHost) {
+    private Cluster(TestKitNodes kit, Plan plan) {
         kitNodes = kit;
-        this.controllerHost = controllerHost;
+        this.plan = plan;
+        controllerHost = plan.controllerHost;
         superClient = clientConfig(kit.brokerListenerProtocol());
         superController = clientConfig(kit.controllerListenerProtocol());
     }
@@ -68,14 +70,14 @@ public final class Cluster {
     public static Cluster plan(TestKitNodes kit, Map<String, Object> testProps, boolean standalone, Optional<Map<Integer, Uuid>> voterSet)
             throws IOException {
         Plan plan = new Plan(kit, standalone, voterSet);
-        Cluster cluster = new Cluster(kit, plan.controllerHost);
+        Cluster cluster = new Cluster(kit, plan);
         for (int id : plan.ids) {
             Map<String, String> server = plan.server(id, testProps);
             cluster.kafkaConfigs.put(id, new KafkaConfig(server, false));     // refuses what Kafka would refuse, at the same moment
             boolean broker = plan.broker(id) != null;
             Wire wire = new Wire(broker ? cluster.superClient : cluster.superController);
             cluster.nodes.put(id, new Node(id, broker, plan.controller(id) != null, Paths.get(kit.baseDirectory(), "rig-node-" + id), server,
-                plan.format(id), plan.ports(id), kit.brokerListenerName().value(), kit.controllerListenerName().value(), wire));
+                plan.ports(id), kit.brokerListenerName().value(), kit.controllerListenerName().value(), wire));
             for (String directory : plan.directories(id)) Files.createDirectories(Paths.get(directory));
         }
         return cluster;
@@ -84,6 +86,7 @@ public final class Cluster {
     public void format() throws Exception {
         for (Node n : nodes.values()) {
             Files.createDirectories(n.dir);
+            n.format.putAll(plan.format(n.id));
             boolean onlyFeatures = kitNodes.bootstrapMetadata().records().stream().allMatch(r -> r.message() instanceof FeatureLevelRecord);
             if (n.isController) {
                 new BootstrapDirectory(n.dir.toString()).writeBinaryFile(kitNodes.bootstrapMetadata());

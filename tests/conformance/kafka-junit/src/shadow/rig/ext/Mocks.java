@@ -39,6 +39,7 @@ import org.apache.kafka.common.requests.ListOffsetsResponse;
 import org.apache.kafka.common.requests.MetadataRequest;
 import org.apache.kafka.common.requests.MetadataResponse;
 import org.apache.kafka.controller.Controller;
+import org.apache.kafka.coordinator.group.Group;
 import org.apache.kafka.image.loader.MetadataLoader;
 import org.apache.kafka.metadata.BrokerState;
 import org.apache.kafka.metadata.KRaftMetadataCache;
@@ -186,7 +187,8 @@ public final class Mocks {
 
     private static KafkaApis kafkaApis(Cluster c, rig.ext.Node n) {
         return mock(KafkaApis.class, (i, m) -> switch (m) {
-            case "isConsumerGroupProtocolEnabled" -> c.kitNodes.bootstrapMetadata().featureLevel("group.version") >= 1;
+            case "isConsumerGroupProtocolEnabled" -> c.kitNodes.bootstrapMetadata().featureLevel("group.version") >= 1
+                && c.kafkaConfigs.get(n.id).groupCoordinatorRebalanceProtocols().contains(Group.GroupType.CONSUMER);
             case "brokerId" -> n.id;
             case "config" -> c.kafkaConfigs.get(n.id);
             default -> UNKNOWN;

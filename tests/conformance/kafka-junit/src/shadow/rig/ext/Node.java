@@ -19,6 +19,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -38,7 +39,8 @@ public final class Node {
     public final int id;
     public final boolean isBroker, isController;
     public final Map<String, String> config;
-    public final Map<String, String> format;
+    /** What the storage is formatted with. Empty where a test starts on storage that is there. */
+    final Map<String, String> format = new TreeMap<>();
     public final Map<String, Integer> ports;          // by listener name in capitals
     public final String clientListener, controllerListener;
     final Path dir;
@@ -47,14 +49,12 @@ public final class Node {
     private volatile boolean ready;
     private volatile boolean everStarted;
 
-    Node(int id, boolean isBroker, boolean isController, Path dir, Map<String, String> config, Map<String, String> format,
-         Map<String, Integer> ports, String clientListener, String controllerListener, Wire wire) {
+    Node(int id, boolean isBroker, boolean isController, Path dir, Map<String, String> config, Map<String, Integer> ports, String clientListener, String controllerListener, Wire wire) {
         this.id = id;
         this.isBroker = isBroker;
         this.isController = isController;
         this.dir = dir;
         this.config = config;
-        this.format = format;
         this.ports = ports;
         this.clientListener = clientListener;
         this.controllerListener = controllerListener;
@@ -74,14 +74,18 @@ public final class Node {
     // ---- files and the format command ---------------------------------------------------------------------------------
 
     void format() throws IOException, InterruptedException {
-        Files.createDirectories(dir);
-        store(config, dir.resolve("server.properties"));
+        storeConfig();
         store(format, dir.resolve("format.properties"));
         if (FORMAT_COMMAND.isEmpty()) return;
         Process formatting = spawn(FORMAT_COMMAND, "format.out");
         if (formatting.waitFor(FORMAT_MS, TimeUnit.MILLISECONDS) && formatting.exitValue() == 0) return;
         if (!formatting.isAlive()) refuseUnserved(formatting, "format.out");
         throw new RuntimeException("Failed to format node " + id + ": " + tail("format.out"));
+    }
+
+    private void storeConfig() throws IOException {
+        Files.createDirectories(dir);
+        store(config, dir.resolve("server.properties"));
     }
 
     /** {@code key=value} with only backslash and line ends escaped: a subset of Java's form that any reader can take. */
@@ -94,6 +98,7 @@ public final class Node {
 
     /** The flags of Kafka's StorageTool that say what format.properties says. */
     private String formatFlags() {
+        if (format.isEmpty()) return "";
         StringBuilder flags = new StringBuilder("--ignore-formatted --cluster-id " + format.get("cluster.id")
             + " --release-version " + format.get("release.version"));
         format.forEach((key, level) -> {
@@ -124,6 +129,7 @@ public final class Node {
         if (isAlive()) return;
         ready = false;
         everStarted = true;
+        storeConfig();
         process = spawn(BROKER_COMMAND, "broker.out");
     }
 
