@@ -83,7 +83,9 @@ pub fn run(root: &Path, options: &Options) -> Result<Counts, String> {
         selection = selection.only(&allowed);
     }
     println!("{selection}; Apache Kafka's tests {} against {target}", jars::KAFKA);
-    let rows = jvm::run(&rig, &selection, usize::from(options.jobs))?;
+    let rows = jvm::run(&rig, &selection, usize::from(options.jobs));
+    rig.clear();
+    let rows = rows?;
     let outcome = Outcome { rows, selection, only_allowed: options.passed };
     outcome.write(&rig.results())?;
     if options.bless {

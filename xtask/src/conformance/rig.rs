@@ -65,6 +65,11 @@ impl Rig {
         self.run.join("results.tsv")
     }
 
+    /// Drops what the tests left. The tables and logs of the run stay.
+    pub fn clear(&self) {
+        let _ = std::fs::remove_dir_all(self.run.join("tmp"));
+    }
+
     /// What one of the processes that run tests writes.
     pub fn file(&self, job: usize, name: &str) -> PathBuf {
         self.run.join(format!("job{job}.{name}"))

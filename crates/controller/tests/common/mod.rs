@@ -52,7 +52,7 @@ impl Home {
             cluster_id: None,
             node_id: NODE,
             release_version: None,
-            levels: dohle_metadata::features::Levels::Production,
+            levels: features::Levels::Production,
             features: Default::default(),
             voters: InitialVoters::Standalone(vec![endpoint()]),
             ignore_formatted: true,

@@ -21,7 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
 final class Watch implements TestExecutionListener {
     private static final long NANOS = 1_000_000_000L;
     /** How long a test may go on after a client found that the broker lacks an API: some need none of what they miss. */
-    private static final int GIVE_UP_SECONDS = 5;
+    private static final int GIVE_UP_SECONDS = 2;
 
     private final Table table;
     private final UnsupportedApis unsupported = UnsupportedApis.listen();
