@@ -114,7 +114,7 @@ public final class Mocks {
             }
             case "awaitShutdown" -> { n.awaitExit(); yield null; }
             case "boundPort" -> c.started(n.id).port(((ListenerName) i.getArgument(0)).value());
-            case "socketServer" -> socketServer(c, n);
+            case "socketServer" -> n.everStarted() ? socketServer(c, n) : null;      // as before the start of Kafka's
             case "metadataCache" -> cache[0] == null ? cache[0] = metadataCache(c, n) : cache[0];
             case "logManager" -> logManager(c, n);
             case "replicaManager" -> replicaManager(c, n);
@@ -166,7 +166,7 @@ public final class Mocks {
             case "startup" -> { c.start(n); yield null; }
             case "shutdown" -> { c.stop(n); yield null; }
             case "awaitShutdown" -> { n.awaitExit(); yield null; }
-            case "socketServer" -> socketServer(c, n);
+            case "socketServer" -> n.everStarted() ? socketServer(c, n) : null;      // as before the start of Kafka's
             case "socketServerFirstBoundPortFuture" -> CompletableFuture.completedFuture(n.port(n.controllerListener));
             case "raftManager" -> raftManager(c, n);
             case "sharedServer" -> sharedServer(c, n);
