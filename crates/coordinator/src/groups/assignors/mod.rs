@@ -1,0 +1,1 @@
+//! Server-side assignors (KIP-848): pure functions from what members want to who reads what.
