@@ -25,7 +25,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dohle_types::ProducerId;
+use dohle_types::{Offset, ProducerId};
 use dohle_wire::{ConsumerOffsetsKey as Key, ConsumerOffsetsValue as Value, Text};
 
 pub use record::GroupRecord;
@@ -48,6 +48,46 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 pub enum Group {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
+}
+
+impl Group {
+    /// Nobody is a member.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    fn state_name(&self) -> &'static str {
+        match self {
+            Self::Classic(group) => group.phase().name(),
+            Self::Consumer(group) => group.state_name(),
+        }
+    }
+
+    /// The name of the protocol between members and coordinator.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Classic(_) => "classic",
+            Self::Consumer(_) => "consumer",
+        }
+    }
+
+    /// What the members call themselves: consumers, workers of Connect.
+    fn protocol_type(&self) -> Text {
+        match self {
+            Self::Classic(group) => group.protocol_type().cloned().unwrap_or_default(),
+            Self::Consumer(_) => Text::from_static("consumer"),
+        }
+    }
+
+    fn is_subscribed_to_topic(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed_to_topic(topic),
+            Self::Consumer(group) => group.is_subscribed_to_topic(topic),
+        }
+    }
 }
 
 /// What happens beside requests.
@@ -143,16 +183,14 @@ impl Coordinator for GroupCoordinator {
         let value = value.map(|(value, _)| value);
         match (key, value) {
             (Key::OffsetCommit(key), Some(Value::OffsetCommit(value))) => {
-                offsets::replay(self, key, Some(value), offset, transaction);
+                offsets::replay(self, key, Some(value), transaction);
             }
-            (Key::OffsetCommit(key), None) => offsets::replay(self, key, None, offset, transaction),
-            (Key::LegacyOffsetCommit(key), value) => {
-                offsets::replay_legacy(self, key, value, offset, transaction);
-            }
+            (Key::OffsetCommit(key), None) => offsets::replay(self, key, None, transaction),
+            (Key::LegacyOffsetCommit(key), value) => offsets::replay_legacy(self, key, value, transaction),
             (Key::GroupMetadata(key), Some(Value::GroupMetadata(value))) => {
-                classic::replay(self, key.group, Some(value));
+                classic::replay(self, key.group, Some(value), offset != Offset::NONE);
             }
-            (Key::GroupMetadata(key), None) => classic::replay(self, key.group, None),
+            (Key::GroupMetadata(key), None) => classic::replay(self, key.group, None, offset != Offset::NONE),
             (key, value) => consumer::replay(self, key, value),
         }
     }
