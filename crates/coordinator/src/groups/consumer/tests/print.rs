@@ -24,7 +24,11 @@ pub fn record(record: &GroupRecord, topics: &Topics) -> String {
         }
         (Key::ConsumerGroupMetadata(_), None) => "- group".to_owned(),
         (Key::ConsumerGroupMetadata(_), Some(Value::ConsumerGroupMetadata(value))) => {
-            format!("+ group epoch={}{}", value.epoch, if value.metadata_hash == 0 { " no-topics" } else { "" })
+            format!(
+                "+ group epoch={}{}",
+                value.epoch,
+                if value.metadata_hash == 0 { " no-topics" } else { "" }
+            )
         }
         (Key::ConsumerGroupPartitionMetadata(_), value) => {
             format!("{} partition-metadata", if value.is_some() { '+' } else { '-' })
@@ -175,7 +179,8 @@ fn described(groups: &[m::consumer_group_describe_response::DescribedGroup], _: 
     let mut out = String::new();
     for group in groups {
         if group.error_code != 0 {
-            let _ = write!(out, "{}: {}", code(group.error_code), group.error_message.as_deref().unwrap_or(""));
+            let _ =
+                write!(out, "{}: {}", code(group.error_code), group.error_message.as_deref().unwrap_or(""));
             continue;
         }
         let _ = write!(

@@ -8,7 +8,7 @@ use dohle_wire::Text;
 
 use crate::frame::{Answer, EncodedRecord, Job, Moment, Record, ReplyTo, Shard};
 use crate::groups::consumer::{ConsumerGroup, Work};
-use crate::groups::{Ask, Client, Event, Group, GroupCoordinator, GroupRecord, Request, Response, Settings};
+use crate::groups::{Ask, Client, Event, Group, GroupCoordinator, GroupRecord, Request, Settings};
 use crate::topics::{Changes, Racks, Topic, Topics};
 
 pub struct Rig {
@@ -58,13 +58,6 @@ impl Rig {
         self.chance += 1;
         let wall = TimestampMs(EPOCH_MS + i64::try_from(self.tick_ms).unwrap());
         Moment { wall, tick_ms: self.tick_ms, chance: self.chance }
-    }
-
-    pub fn ask(&mut self, version: i16, client: &str, ask: Ask) -> (Option<Response>, Vec<GroupRecord>) {
-        let to = self.send(version, client, ask);
-        let records = self.drain();
-        let answer = self.answers.remove(&to).map(|answer| answer.expect("no bare errors"));
-        (answer, records)
     }
 
     pub fn send(&mut self, version: i16, client: &str, ask: Ask) -> ReplyTo {
@@ -165,8 +158,9 @@ impl Rig {
         self.shard.next_due()
     }
 
-    pub fn answer(&mut self, to: ReplyTo) -> Option<Answer<GroupCoordinator>> {
-        self.answers.remove(&to)
+    /// All that was answered and not looked at yet.
+    pub fn answers(&mut self) -> BTreeMap<ReplyTo, Answer<GroupCoordinator>> {
+        std::mem::take(&mut self.answers)
     }
 
     /// Stores what was decided, releases what waited for it, and holds the state against a replay.
@@ -180,7 +174,8 @@ impl Rig {
                 let decoded = GroupRecord::decode(record.key.clone(), record.value.clone()).unwrap().unwrap();
                 if self.replays {
                     let offset = Offset(i64::try_from(self.log.len()).unwrap());
-                    let replayed = crate::frame::Replayed { record: decoded.clone(), offset, transaction: None };
+                    let replayed =
+                        crate::frame::Replayed { record: decoded.clone(), offset, transaction: None };
                     crate::frame::Coordinator::replay(&mut self.witness, replayed);
                 }
                 self.log.push(record);

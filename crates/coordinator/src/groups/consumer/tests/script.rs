@@ -4,9 +4,9 @@
 //!   settings interval=0 max-size=2 classic-max-size=2 session=45000 policy=upgrade
 //!   topic NAME PARTITIONS [racks=r1,r2]          delete NAME            wait MS       jobs      restart      compact
 //!   join MEMBER topics=a,b regex=.. instance=.. rack=.. assignor=.. timeout=MS version=0|1 as=NAME
-//!   beat MEMBER EPOCH has=a:0,1;b:2 topics=..    leave MEMBER           away MEMBER instance=..
+//!   beat MEMBER [EPOCH] has=a:0,1;b:2 topics=..    leave MEMBER           away MEMBER instance=..
 //!   classic-join MEMBER topics=.. has=.. instance=.. protocols=range,sticky version=..
-//!   classic-sync MEMBER GENERATION               classic-beat MEMBER GENERATION       classic-leave MEMBER ...
+//!   classic-sync MEMBER [GENERATION]             classic-beat MEMBER [GENERATION]     classic-leave MEMBER ...
 //!   commit MEMBER EPOCH TOPIC:PARTITION          describe               state
 //! ```
 
@@ -20,6 +20,7 @@ use dohle_wire::{Message, Text, Writer};
 
 use super::print;
 use super::rig::Rig;
+use crate::frame::ReplyTo;
 use crate::groups::{Ask, GroupRecord, MigrationPolicy, Response, Settings};
 
 const GROUP: &str = "g";
@@ -71,7 +72,7 @@ fn difference(path: &Path, text: &str, now: &str) -> String {
 
 /// The script with what it prints now.
 fn run(text: &str, name: &str) -> String {
-    let mut script = Script { rig: Rig::new(Settings::default()), aliases: BTreeMap::new() };
+    let mut script = Script::new(Settings::default());
     let mut out = String::new();
     for block in text.trim_end().split("\n\n") {
         let commands: Vec<&str> = block.lines().take_while(|line| *line != "----").collect();
@@ -93,6 +94,9 @@ struct Script {
     rig: Rig,
     /// The names that scripts have for members whose ids the coordinator made.
     aliases: BTreeMap<String, Text>,
+    /// The epoch or generation that each member was told last.
+    epochs: BTreeMap<String, i32>,
+    waiting: BTreeMap<ReplyTo, String>,
 }
 
 /// The words of a command: some by place, some by name.
@@ -137,52 +141,84 @@ impl<'a> Words<'a> {
 }
 
 impl Script {
+    fn new(settings: Settings) -> Self {
+        Self {
+            rig: Rig::new(settings),
+            aliases: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
     fn command(&mut self, command: &str, name: &str) -> String {
         let words = Words::of(command);
         let verb = command.split_whitespace().next().unwrap();
         let named = words.placed.first().copied().unwrap_or("");
         let member = &self.aliases.get(named).map_or_else(|| named.to_owned(), Text::to_string);
-        let (answer, records) = match verb {
+        let records = match verb {
             "settings" => return self.settings(&words),
             "topic" => {
                 let racks = words.list("racks").unwrap_or_default();
                 let partitions = words.placed[1].parse().unwrap();
-                (None, self.rig.put_topic(member, partitions, racks.into_iter().map(|rack| vec![rack]).collect()))
+                self.rig.put_topic(member, partitions, racks.into_iter().map(|rack| vec![rack]).collect())
             }
-            "delete" => (None, self.rig.delete_topic(member)),
-            "wait" => (None, self.rig.wait(member.parse().unwrap())),
-            "jobs" => (None, self.rig.run_jobs()),
+            "delete" => self.rig.delete_topic(member),
+            "wait" => self.rig.wait(member.parse().unwrap()),
+            "jobs" => self.rig.run_jobs(),
             "restart" => {
                 self.rig.restart();
                 return String::new();
             }
             "compact" => {
                 self.rig.compact();
-                assert_eq!(self.rig.living(), self.rig.replayed(), "a compacted log replays to the same state");
+                assert_eq!(
+                    self.rig.living(),
+                    self.rig.replayed(),
+                    "a compacted log replays to the same state"
+                );
                 return String::new();
             }
             "state" => return self.state(),
             _ => {
                 let (version, ask) = self.ask(verb, member, &words, name);
-                let (answer, records) = self.rig.ask(version, words.named.get("client").unwrap_or(&"c"), ask);
-                if let (Some(alias), Some(Response::JoinGroup(joined))) = (words.named.get("as"), &answer) {
-                    self.aliases.insert((*alias).to_owned(), joined.member_id.clone());
-                }
-                if let (Some(alias), Some(Response::ConsumerGroupHeartbeat(joined))) = (words.named.get("as"), &answer) {
-                    self.aliases.insert((*alias).to_owned(), joined.member_id.clone().unwrap());
-                }
-                let print = |answer| print::response(&answer, &self.rig.topics);
-                (Some(answer.map_or("waits".to_owned(), print)), records)
+                let to = self.rig.send(version, words.named.get("client").unwrap_or(&"c"), ask);
+                let alias = *words.named.get("as").unwrap_or(&named);
+                self.waiting.insert(to, alias.to_owned());
+                self.rig.drain()
             }
         };
-        self.told(answer, &records)
+        self.told(&records)
     }
 
-    fn told(&self, answer: Option<String>, records: &[GroupRecord]) -> String {
-        let mut lines: Vec<String> = answer.into_iter().collect();
+    /// What was answered, to whoever, and what was recorded.
+    fn told(&mut self, records: &[GroupRecord]) -> String {
+        let mut lines = Vec::new();
+        for (to, answer) in self.rig.answers() {
+            let alias = self.waiting.remove(&to).expect("asked once");
+            let answer = answer.expect("no bare errors");
+            self.learn(&alias, &answer);
+            lines.push(print::response(&answer, &self.rig.topics));
+        }
         lines.extend(records.iter().map(|record| format!("  {}", print::record(record, &self.rig.topics))));
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         self.aliases.iter().fold(text, |text, (alias, id)| text.replace(id.as_str(), alias))
+    }
+
+    /// The member's id, if the coordinator made it, and its epoch.
+    fn learn(&mut self, alias: &str, answer: &Response) {
+        let (id, epoch) = match answer {
+            Response::JoinGroup(joined) => (&joined.member_id, joined.generation_id),
+            Response::ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatResponse {
+                member_id: Some(id),
+                member_epoch,
+                ..
+            }) => (id, *member_epoch),
+            _ => return,
+        };
+        if !id.is_empty() && *id != *alias {
+            self.aliases.insert(alias.to_owned(), id.clone());
+        }
+        self.epochs.insert(alias.to_owned(), epoch);
     }
 
     fn state(&self) -> String {
@@ -203,7 +239,7 @@ impl Script {
             "downgrade" => MigrationPolicy::Downgrade,
             _ => MigrationPolicy::Bidirectional,
         };
-        self.rig = Rig::new(settings);
+        *self = Self::new(settings);
         String::new()
     }
 
@@ -211,11 +247,13 @@ impl Script {
         let version = |default| i16::try_from(words.number("version", default)).unwrap();
         match verb {
             "join" | "beat" | "leave" | "away" => (version(1), self.heartbeat(verb, member, words)),
-            "describe" => (version(1), Ask::ConsumerGroupDescribe(vec![words.text("group").unwrap_or(GROUP.into())])),
+            "describe" => {
+                (version(1), Ask::ConsumerGroupDescribe(vec![words.text("group").unwrap_or(GROUP.into())]))
+            }
             "classic-join" => (version(9), Ask::JoinGroup(self.classic_join(member, words))),
             "classic-sync" => (version(5), Ask::SyncGroup(self.classic_sync(member, words))),
             "classic-beat" => (version(4), Ask::Heartbeat(self.classic_beat(member, words))),
-            "classic-leave" => (version(5), Ask::LeaveGroup(classic_leave(words))),
+            "classic-leave" => (version(5), Ask::LeaveGroup(self.classic_leave(words))),
             "commit" => (version(9), Ask::OffsetCommit(self.commit(member, words))),
             other => panic!("{name}: no command {other}"),
         }
@@ -227,7 +265,7 @@ impl Script {
             "join" => 0,
             "leave" => -1,
             "away" => -2,
-            _ => words.placed.get(1).map_or(0, |epoch| epoch.parse().unwrap()),
+            _ => self.epoch(words),
         };
         let has = words.partitions("has").or(joins.then(Vec::new));
         let of = |(name, partitions): (&str, Vec<i32>)| TopicPartitions {
@@ -248,6 +286,12 @@ impl Script {
             topic_partitions: has.map(|has| has.into_iter().map(of).collect()),
             ..Default::default()
         })
+    }
+
+    /// The one that is given, or the one that the member was told last.
+    fn epoch(&self, words: &Words<'_>) -> i32 {
+        let told = words.placed.first().and_then(|alias| self.epochs.get(*alias)).copied();
+        words.placed.get(1).map_or(told.unwrap_or(0), |epoch| epoch.parse().unwrap())
     }
 
     fn classic_join(&self, member: &str, words: &Words<'_>) -> m::JoinGroupRequest {
@@ -283,7 +327,7 @@ impl Script {
                 partitions: at.split(',').map(|at| at.parse().unwrap()).collect(),
             };
             m::sync_group_request::SyncGroupRequestAssignment {
-                member_id: member.into(),
+                member_id: self.aliases.get(member).cloned().unwrap_or(member.into()),
                 assignment: assignment(vec![assigned], words.text("data").map(Text::into_bytes)),
                 ..Default::default()
             }
@@ -291,7 +335,7 @@ impl Script {
         let given = words.named.get("given").map(|given| given.split(';').map(of).collect());
         m::SyncGroupRequest {
             group_id: GROUP.into(),
-            generation_id: words.placed[1].parse().unwrap(),
+            generation_id: self.epoch(words),
             member_id: member.into(),
             group_instance_id: words.text("instance"),
             protocol_type: Some(words.text("type").unwrap_or("consumer".into())),
@@ -304,9 +348,25 @@ impl Script {
     fn classic_beat(&self, member: &str, words: &Words<'_>) -> m::HeartbeatRequest {
         m::HeartbeatRequest {
             group_id: GROUP.into(),
-            generation_id: words.placed[1].parse().unwrap(),
+            generation_id: self.epoch(words),
             member_id: member.into(),
             group_instance_id: words.text("instance"),
+            ..Default::default()
+        }
+    }
+
+    fn classic_leave(&self, words: &Words<'_>) -> m::LeaveGroupRequest {
+        let of = |member: &&str| {
+            let (member_id, instance) = member.split_once('@').map_or((*member, None), |(m, i)| (m, Some(i)));
+            m::leave_group_request::MemberIdentity {
+                member_id: self.aliases.get(member_id).cloned().unwrap_or(member_id.into()),
+                group_instance_id: instance.map(Text::from),
+                ..Default::default()
+            }
+        };
+        m::LeaveGroupRequest {
+            group_id: GROUP.into(),
+            members: words.placed.iter().map(of).collect(),
             ..Default::default()
         }
     }
@@ -331,22 +391,6 @@ impl Script {
             topics: vec![topic],
             ..Default::default()
         }
-    }
-}
-
-fn classic_leave(words: &Words<'_>) -> m::LeaveGroupRequest {
-    let of = |member: &&str| {
-        let (member_id, instance) = member.split_once('@').map_or((*member, None), |(m, i)| (m, Some(i)));
-        m::leave_group_request::MemberIdentity {
-            member_id: member_id.into(),
-            group_instance_id: instance.map(Text::from),
-            ..Default::default()
-        }
-    };
-    m::LeaveGroupRequest {
-        group_id: GROUP.into(),
-        members: words.placed.iter().map(of).collect(),
-        ..Default::default()
     }
 }
 
