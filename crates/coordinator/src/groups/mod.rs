@@ -20,6 +20,8 @@ mod list;
 mod offsets;
 mod record;
 mod request;
+#[cfg(test)]
+mod script;
 mod settings;
 
 use std::collections::BTreeMap;

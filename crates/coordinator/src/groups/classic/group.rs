@@ -410,6 +410,51 @@ impl ClassicGroup {
     }
 }
 
+#[cfg(test)]
+impl ClassicGroup {
+    pub(in crate::groups) fn stored(&self) -> Option<&m::GroupMetadataValue> {
+        self.stored.as_ref()
+    }
+
+    pub(in crate::groups) fn restored(stored: m::GroupMetadataValue) -> Self {
+        Self::from_stored(stored)
+    }
+
+    /// Who waits in the members' names.
+    pub(in crate::groups) fn waiting(&self) -> impl Iterator<Item = crate::frame::ReplyTo> {
+        let waiting = self.members.values().flat_map(|member| [member.awaiting_join, member.awaiting_sync]);
+        waiting.flatten().map(|waiting| waiting.to)
+    }
+
+    /// What a record has room for.
+    pub(in crate::groups) fn settled_view(&self) -> String {
+        let members = self.members.values().map(|member| {
+            let protocol = self.protocol.clone().unwrap_or_default();
+            let timeouts = (member.rebalance_timeout_ms, member.session_timeout_ms);
+            let said = (member.metadata(&protocol), &member.assignment);
+            format!("{} {:?} {:?} {timeouts:?} {said:?}", member.id, member.instance_id, member.client)
+        });
+        let members: Vec<String> = members.collect();
+        let since_ms = self.since_ms.filter(|_| self.is_empty());
+        let protocol = (&self.protocol_type, &self.protocol, &self.subscribed);
+        format!("{} {since_ms:?} {protocol:?} {:?} {members:?}", self.generation, self.leader)
+    }
+
+    /// `CountsAgree`
+    pub(in crate::groups) fn assert_counts_agree(&self) {
+        let mut fresh = Self { phase: self.phase.clone(), ..Self::default() };
+        for member in self.members.values() {
+            fresh.count(member);
+            if let Some(instance_id) = &member.instance_id {
+                fresh.statics.insert(instance_id.clone(), member.id.clone());
+            }
+        }
+        assert_eq!(self.joined, fresh.joined, "CountsAgree, joined");
+        assert_eq!(self.support, fresh.support, "CountsAgree, support");
+        assert_eq!(self.statics, fresh.statics, "CountsAgree, statics");
+    }
+}
+
 /// The topics of a consumer's subscription, read as its first version, with which all others begin.
 fn topics_of(metadata: &Bytes) -> Option<Vec<Text>> {
     let mut reader = Reader::new(metadata.clone());

@@ -228,6 +228,7 @@ impl Join<'_> {
             self.undo_return(old, &new_id);
         } else {
             self.turn.effects.record(record);
+            self.turn.group.read_subscriptions();
             self.turn.group.take_join(&new_id);
             if self.call.version >= SKIP_ASSIGNMENT_SINCE {
                 response.skip_assignment = self.turn.group.is_leader(&new_id);

@@ -150,6 +150,19 @@ impl Offsets {
     }
 }
 
+#[cfg(test)]
+impl Offsets {
+    /// Everything but the places in the log, which compaction does not change the order of.
+    pub(in crate::groups) fn remembered(&self) -> String {
+        let mut bare = self.clone();
+        let pending = bare.pending.values_mut().flat_map(|groups| groups.values_mut());
+        for committed in pending.chain(bare.by_group.values_mut()).flat_map(|topics| topics.values_mut()) {
+            committed.values_mut().for_each(|committed| committed.order = 0);
+        }
+        format!("{:?} {:?} {:?}", bare.by_group, bare.pending, bare.open)
+    }
+}
+
 fn get<'a, T>(
     map: &'a BTreeMap<Text, ByPartition<T>>,
     group: &str,
