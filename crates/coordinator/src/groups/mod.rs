@@ -48,7 +48,7 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 /// One group, by the protocol that its members speak. A group that only keeps offsets is a classic one without members.
 #[derive(Debug)]
 pub enum Group {
-    Classic(ClassicGroup),
+    Classic(Box<ClassicGroup>),
     Consumer(ConsumerGroup),
 }
 

@@ -219,7 +219,8 @@ fn partitions<T>(topics: &str, each: impl Fn(Text, TopicId, Vec<&str>) -> T) -> 
         (Text::from(name), topic_id(id), partitions.split(',').map(str::to_owned).collect::<Vec<_>>())
     };
     let all = topics.split(';').map(topic);
-    all.map(|(name, id, partitions)| each(name, id, partitions.iter().map(String::as_str).collect())).collect()
+    all.map(|(name, id, partitions)| each(name, id, partitions.iter().map(String::as_str).collect()))
+        .collect()
 }
 
 fn commit(words: &Words, member_id: Text) -> m::OffsetCommitRequest {

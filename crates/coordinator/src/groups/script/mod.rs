@@ -110,6 +110,16 @@ impl Stage {
         told
     }
 
+    /// How many ids have been given out.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Nobody waits.
+    pub fn is_answered(&self) -> bool {
+        self.open.is_empty()
+    }
+
     fn coordinator(&self) -> &GroupCoordinator {
         self.shard.coordinator()
     }

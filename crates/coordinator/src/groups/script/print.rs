@@ -17,7 +17,8 @@ pub(super) fn response(stage: &mut Stage, response: &Response, version: i16) -> 
                 return format!("SyncGroup {}", code(of.error_code));
             }
             let protocol = (of.protocol_type.as_deref(), of.protocol_name.as_deref());
-            format!("SyncGroup {:?}/{:?} {}", protocol.0, protocol.1, bytes(&of.assignment)).replace("Some", "")
+            format!("SyncGroup {:?}/{:?} {}", protocol.0, protocol.1, bytes(&of.assignment))
+                .replace("Some", "")
         }
         Response::Heartbeat(of) => format!("Heartbeat {}", code(sendable(of, version).error_code)),
         Response::LeaveGroup(of) => {
@@ -92,7 +93,10 @@ fn join(stage: &mut Stage, of: &m::JoinGroupResponse) -> String {
     );
     let skip = if of.skip_assignment { " skip" } else { "" };
     let leader = stage.name_of(&of.leader);
-    format!("JoinGroup gen={} {protocol} leader={leader} member={member_id} [{members}]{skip}", of.generation_id)
+    format!(
+        "JoinGroup gen={} {protocol} leader={leader} member={member_id} [{members}]{skip}",
+        of.generation_id
+    )
 }
 
 fn fetch(of: &m::offset_fetch_response::OffsetFetchResponseGroup) -> String {
@@ -150,11 +154,18 @@ pub(super) fn record(stage: &mut Stage, record: &GroupRecord) -> String {
             )
         }
         (Key::OffsetCommit(key), Some((Value::OffsetCommit(value), version))) => {
-            let topic = if value.topic_id.is_zero() { String::new() } else { format!("#{:?}", value.topic_id.0[15]) };
+            let topic =
+                if value.topic_id.is_zero() { String::new() } else { format!("#{:?}", value.topic_id.0[15]) };
             let at = format!("{} {}{topic}:{}", key.group, key.topic, key.partition);
-            let expires = if value.expire_timestamp == -1 { String::new() } else { format!(" expires={}", value.expire_timestamp) };
-            let epoch = if value.leader_epoch == -1 { String::new() } else { format!("/{}", value.leader_epoch) };
-            let metadata = if value.metadata.is_empty() { String::new() } else { format!("({})", value.metadata) };
+            let expires = if value.expire_timestamp == -1 {
+                String::new()
+            } else {
+                format!(" expires={}", value.expire_timestamp)
+            };
+            let epoch =
+                if value.leader_epoch == -1 { String::new() } else { format!("/{}", value.leader_epoch) };
+            let metadata =
+                if value.metadata.is_empty() { String::new() } else { format!("({})", value.metadata) };
             format!(
                 "+ OffsetCommit v{version} {at}@{}{epoch}{metadata} at={}{expires}",
                 value.offset, value.commit_timestamp
