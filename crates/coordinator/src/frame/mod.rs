@@ -56,13 +56,7 @@ pub trait Coordinator: Sized {
     /// Answers a request, now or with the effects of a later event.
     ///
     /// It changes what must be remembered through records only; they have been replayed when this coordinator is called next.
-    fn handle(
-        &mut self,
-        moment: Moment,
-        to: ReplyTo,
-        request: Self::Request,
-        effects: &mut Effects<Self>,
-    );
+    fn handle(&mut self, moment: Moment, to: ReplyTo, request: Self::Request, effects: &mut Effects<Self>);
 
     /// Takes note of something that nobody waits for.
     fn notice(&mut self, moment: Moment, event: Self::Event, effects: &mut Effects<Self>);
