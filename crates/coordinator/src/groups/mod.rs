@@ -17,6 +17,7 @@ mod consumer;
 mod delete;
 mod describe;
 mod list;
+mod migration;
 mod offsets;
 mod record;
 mod request;
@@ -25,7 +26,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dohle_types::ProducerId;
+use dohle_types::{Offset, ProducerId};
 use dohle_wire::{ConsumerOffsetsKey as Key, ConsumerOffsetsValue as Value, Text};
 
 pub use record::GroupRecord;
@@ -36,7 +37,7 @@ use crate::frame::{Coordinator, Job, Moment, Replayed, ReplyTo};
 use crate::topics::{Changes, Topics};
 
 use classic::ClassicGroup;
-use consumer::ConsumerGroup;
+use consumer::{Background, ConsumerGroup};
 use offsets::Offsets;
 use request::Call;
 
@@ -48,6 +49,46 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 pub enum Group {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
+}
+
+impl Group {
+    /// Nobody is a member.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    fn state_name(&self) -> &'static str {
+        match self {
+            Self::Classic(group) => group.phase().name(),
+            Self::Consumer(group) => group.state_name(),
+        }
+    }
+
+    /// The name of the protocol between members and coordinator.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Classic(_) => "classic",
+            Self::Consumer(_) => "consumer",
+        }
+    }
+
+    /// What the members call themselves: consumers, workers of Connect.
+    fn protocol_type(&self) -> Text {
+        match self {
+            Self::Classic(group) => group.protocol_type().cloned().unwrap_or_default(),
+            Self::Consumer(_) => Text::from_static("consumer"),
+        }
+    }
+
+    fn is_subscribed_to_topic(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.is_subscribed_to_topic(topic),
+            Self::Consumer(group) => group.is_subscribed_to_topic(topic),
+        }
+    }
 }
 
 /// What happens beside requests.
@@ -76,11 +117,20 @@ pub struct GroupCoordinator {
     overrides: BTreeMap<Text, GroupOverrides>,
     groups: BTreeMap<Text, Group>,
     offsets: Offsets,
+    /// What is under way for consumer groups.
+    background: Background,
 }
 
 impl GroupCoordinator {
     pub fn new(settings: Arc<Settings>, topics: Topics, overrides: BTreeMap<Text, GroupOverrides>) -> Self {
-        Self { settings, topics, overrides, groups: BTreeMap::new(), offsets: Offsets::default() }
+        Self {
+            settings,
+            topics,
+            overrides,
+            groups: BTreeMap::new(),
+            offsets: Offsets::default(),
+            background: Background::default(),
+        }
     }
 }
 
@@ -111,29 +161,28 @@ impl Coordinator for GroupCoordinator {
         }
     }
 
-    fn notice(&mut self, moment: Moment, event: Event, effects: &mut Effects) {
+    fn notice(&mut self, _: Moment, event: Event, effects: &mut Effects) {
         match event {
             Event::Topics(topics, changes) => {
-                self.topics = topics;
+                let before = std::mem::replace(&mut self.topics, topics);
                 offsets::topics_deleted(self, &changes.deleted, effects);
-                consumer::topics_changed(self, moment, &changes, effects);
+                consumer::topics_changed(self, &before, &changes);
             }
             Event::Overrides(group, overrides) => {
                 if overrides == GroupOverrides::default() {
                     self.overrides.remove(&group);
                 } else {
-                    self.overrides.insert(group.clone(), overrides);
+                    self.overrides.insert(group, overrides);
                 }
-                consumer::overrides_changed(self, moment, &group, effects);
             }
-            Event::Done(done) => consumer::done(self, moment, done, effects),
+            Event::Done(done) => consumer::done(self, done, effects),
         }
     }
 
     fn expired(&mut self, moment: Moment, timer: Timer, effects: &mut Effects) {
         match timer {
             Timer::Classic(timer) => classic::expired(self, moment, timer, effects),
-            Timer::Consumer(timer) => consumer::expired(self, moment, timer, effects),
+            Timer::Consumer(timer) => consumer::expired(self, moment, &timer, effects),
             Timer::OffsetExpiry => offsets::expire(self, moment, effects),
         }
     }
@@ -143,16 +192,14 @@ impl Coordinator for GroupCoordinator {
         let value = value.map(|(value, _)| value);
         match (key, value) {
             (Key::OffsetCommit(key), Some(Value::OffsetCommit(value))) => {
-                offsets::replay(self, key, Some(value), offset, transaction);
+                offsets::replay(self, key, Some(value), transaction);
             }
-            (Key::OffsetCommit(key), None) => offsets::replay(self, key, None, offset, transaction),
-            (Key::LegacyOffsetCommit(key), value) => {
-                offsets::replay_legacy(self, key, value, offset, transaction);
-            }
+            (Key::OffsetCommit(key), None) => offsets::replay(self, key, None, transaction),
+            (Key::LegacyOffsetCommit(key), value) => offsets::replay_legacy(self, key, value, transaction),
             (Key::GroupMetadata(key), Some(Value::GroupMetadata(value))) => {
-                classic::replay(self, key.group, Some(value));
+                classic::replay(self, key.group, Some(value), offset != Offset::NONE);
             }
-            (Key::GroupMetadata(key), None) => classic::replay(self, key.group, None),
+            (Key::GroupMetadata(key), None) => classic::replay(self, key.group, None, offset != Offset::NONE),
             (key, value) => consumer::replay(self, key, value),
         }
     }
