@@ -165,7 +165,7 @@ fn find_group<'a>(
     draft: &mut Draft,
 ) -> Result<Cow<'a, ConsumerGroup>, Denied> {
     match coordinator.groups.get(group_id) {
-        Some(Group::Consumer(group)) => Ok(Cow::Borrowed(group)),
+        Some(Group::Consumer(group)) => Ok(Cow::Borrowed(&**group)),
         Some(Group::Classic(classic)) if may_create => {
             migration::upgrade(coordinator, group_id, classic, draft).map(Cow::Owned)
         }
@@ -322,7 +322,7 @@ impl View<'_> {
     fn progress(
         &self,
         member: &Member,
-        wished: &Cow<'_, Member>,
+        wished: &Member,
         bump: Bump,
         draft: &mut Draft,
     ) -> Result<Progress, Denied> {
@@ -343,12 +343,12 @@ impl View<'_> {
     pub fn advance_epoch(
         &self,
         member: &Member,
-        wished: &Cow<'_, Member>,
+        wished: &Member,
         bump: Bump,
         draft: &mut Draft,
     ) -> Result<(Progress, Option<Outlook>), Denied> {
         let mut names_changed = false;
-        if matches!(wished, Cow::Owned(_)) && **wished != *member {
+        if *wished != *member {
             draft.records.push(records::member(self.group_id, wished));
             names_changed = wished.topics != member.topics;
         }

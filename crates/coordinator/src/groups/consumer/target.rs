@@ -173,8 +173,11 @@ fn specify(coordinator: &GroupCoordinator, moment: Moment, next: Next<'_>) -> Re
 /// One list of topic ids for all members that want the same.
 struct TopicLists<'a> {
     topics: &'a Topics,
-    known: BTreeMap<(&'a BTreeSet<Text>, Option<&'a BTreeSet<Text>>), Arc<[TopicId]>>,
+    known: BTreeMap<Names<'a>, Arc<[TopicId]>>,
 }
+
+/// The topics that a member names, and those that its pattern matches.
+type Names<'a> = (&'a BTreeSet<Text>, Option<&'a BTreeSet<Text>>);
 
 impl<'a> TopicLists<'a> {
     fn of(&mut self, member: &'a Member, matched: Option<&'a BTreeSet<Text>>) -> Arc<[TopicId]> {

@@ -2,8 +2,10 @@
 //!
 //! After every event a second coordinator replays what the first has recorded; both must be the same.
 
+mod actor;
 mod assignment;
 mod chance;
+mod large;
 mod print;
 mod rig;
 mod script;

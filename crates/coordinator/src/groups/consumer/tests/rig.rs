@@ -196,11 +196,13 @@ impl Rig {
 }
 
 fn consumer_groups(coordinator: &GroupCoordinator) -> BTreeMap<&Text, &ConsumerGroup> {
-    let consumer = |(id, group)| match group {
-        &Group::Consumer(ref group) => Some((id, group)),
-        Group::Classic(_) => None,
-    };
-    coordinator.groups.iter().filter_map(consumer).collect()
+    let groups = coordinator.groups.iter();
+    groups
+        .filter_map(|(id, group)| match group {
+            Group::Consumer(group) => Some((id, &**group)),
+            Group::Classic(_) => None,
+        })
+        .collect()
 }
 
 fn shard(settings: &Arc<Settings>, topics: &Topics) -> Shard<GroupCoordinator> {

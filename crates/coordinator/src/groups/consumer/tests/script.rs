@@ -227,8 +227,8 @@ impl Script {
     }
 
     fn settings(&mut self, words: &Words<'_>) -> String {
-        let mut settings = Settings::default();
-        settings.max_size = usize::try_from(words.number("classic-max-size", i32::MAX)).unwrap();
+        let max_size = usize::try_from(words.number("classic-max-size", i32::MAX)).unwrap();
+        let mut settings = Settings { max_size, ..Settings::default() };
         let consumer = &mut settings.consumer;
         consumer.assignment_interval_ms = words.number("interval", 0);
         consumer.max_size = usize::try_from(words.number("max-size", i32::MAX)).unwrap();
