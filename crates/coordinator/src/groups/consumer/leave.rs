@@ -39,7 +39,7 @@ pub fn leave(
     if request.instance_id.is_some() && request.member_epoch == AWAY {
         draft.records.push(records::current(group_id, &away(member)));
     } else {
-        fence(coordinator, call.moment, group_id, group, &[member].into_iter().collect(), draft)?;
+        fence(coordinator, call.moment, group_id, group, &[member].into_iter().collect(), draft);
     }
     Ok(m::ConsumerGroupHeartbeatResponse {
         member_id: Some(request.member_id.clone()),
@@ -91,9 +91,9 @@ pub fn fence(
     group: &ConsumerGroup,
     leaving: &Leaving<'_>,
     draft: &mut Draft,
-) -> Result<(), Denied> {
+) {
     if leaving.len() == 0 {
-        return Ok(());
+        return;
     }
     for member in leaving.iter() {
         for kind in TimerKind::ALL {
@@ -101,9 +101,9 @@ pub fn fence(
         }
     }
     if migration::downgrades_without(coordinator, group, leaving)
-        && migration::downgrade_without(coordinator, moment, group_id, group, leaving, draft)?
+        && migration::downgrade_without(coordinator, moment, group_id, group, leaving, draft)
     {
-        return Ok(());
+        return;
     }
     let mut outlook = Outlook::of(group);
     for member in leaving.iter() {
@@ -114,7 +114,6 @@ pub fn fence(
     let gone = patterns.into_iter().filter(|pattern| outlook.is_gone(pattern));
     draft.records.extend(gone.map(|pattern| records::regex_tombstone(group_id, pattern)));
     draft.records.push(records::epoch(group_id, group.epoch + 1, metadata_hash(coordinator, &outlook)));
-    Ok(())
 }
 
 /// A member's time has run out.
@@ -137,7 +136,6 @@ pub(in crate::groups) fn expired(
     }
     let mut draft = Draft::default();
     let leaving = [member].into_iter().collect();
-    if fence(coordinator, moment, &timer.group, group, &leaving, &mut draft).is_ok() {
-        draft.settle(coordinator, moment, effects);
-    }
+    fence(coordinator, moment, &timer.group, group, &leaving, &mut draft);
+    draft.settle(coordinator, moment, effects);
 }

@@ -1,11 +1,11 @@
 //! A consumer group whose members all speak the classic protocol becomes a classic one.
 
-use dohle_wire::{DecodeError, Text};
+use dohle_wire::Text;
 
 use super::protocol;
 use crate::frame::{Moment, Record};
 use crate::groups::classic::{self, ClassicGroup};
-use crate::groups::consumer::{ConsumerGroup, Denied, Draft, Leaving, Member, Timer, TimerKind};
+use crate::groups::consumer::{ConsumerGroup, Draft, Leaving, Member, Timer, TimerKind};
 use crate::groups::{GroupCoordinator, MigrationPolicy};
 
 /// The classic group that takes the place of a consumer group.
@@ -39,7 +39,7 @@ fn may_downgrade(coordinator: &GroupCoordinator, size: usize) -> bool {
         && size <= coordinator.settings.max_size
 }
 
-/// Downgrades the group without those that leave. False when the group cannot be recorded as a classic one; nothing is drafted then.
+/// Downgrades the group without those that leave. False when its members cannot be a classic group; nothing is drafted then.
 pub fn downgrade_without(
     coordinator: &GroupCoordinator,
     moment: Moment,
@@ -47,7 +47,7 @@ pub fn downgrade_without(
     group: &ConsumerGroup,
     leaving: &Leaving<'_>,
     draft: &mut Draft,
-) -> Result<bool, Denied> {
+) -> bool {
     let staying = group.members.values().filter(|member| !leaving.contains(&member.id));
     let staying = staying.map(|member| (&member.id, member));
     downgrade(coordinator, moment, group_id, group, staying.collect(), true, draft)
@@ -62,7 +62,7 @@ pub fn downgrade(
     staying: Vec<(&Text, &Member)>,
     rebalance: bool,
     draft: &mut Draft,
-) -> Result<bool, Denied> {
+) -> bool {
     let members = staying.iter().filter_map(|(_, member)| downgraded(member)).collect();
     let mut classic = ClassicGroup::of_consumers(group.epoch, members, moment);
     for (known_as, member) in staying {
@@ -71,13 +71,14 @@ pub fn downgrade(
         let Some(metadata) = spoken.and_then(|(member, protocol)| member.metadata(protocol)) else {
             continue;
         };
-        let assignment = protocol::write_assignment(&target, metadata, &coordinator.topics);
-        let assignment = assignment.map_err(|error| malformed(group_id, &error))?;
+        let Ok(assignment) = protocol::write_assignment(&target, metadata, &coordinator.topics) else {
+            return false;
+        };
         classic.set_assignment(&member.id, assignment);
     }
     let record = classic.record(group_id, |member| member.assignment.clone());
     if record.encode().size() > coordinator.settings.max_record_bytes {
-        return Ok(false);
+        return false;
     }
     for member in group.members.values() {
         for kind in TimerKind::ALL {
@@ -88,11 +89,7 @@ pub fn downgrade(
     draft.records.clear();
     group.tombstones(group_id, &mut draft.records);
     draft.downgrade(Downgrade { group_id: group_id.clone(), group: classic, rebalance });
-    Ok(true)
-}
-
-fn malformed(group_id: &str, error: &DecodeError) -> Denied {
-    Denied::no_group(format!("Cannot downgrade the classic group {group_id}: {error}."))
+    true
 }
 
 fn downgraded(member: &Member) -> Option<classic::Member> {

@@ -135,7 +135,7 @@ impl Join<'_> {
             }
             let staying = group.members.iter().filter(|(id, _)| **id != replaced.id);
             let staying = staying.chain([(&replaced.id, &*now)]).collect();
-            if downgrade(coordinator, moment, group_id, group, staying, rebalance, draft)? {
+            if downgrade(coordinator, moment, group_id, group, staying, rebalance, draft) {
                 return Ok(self.joined(&now));
             }
             progress.target = None;
@@ -295,21 +295,15 @@ pub(in crate::groups) fn classic_leave(
     let found: Vec<_> = request.members.iter().map(|identity| leaver(group, &group_id, identity)).collect();
     let leaving: Leaving<'_> = found.iter().filter_map(|found| found.as_ref().ok().copied()).collect();
     let mut draft = Draft::default();
-    let fenced = consumer::fence(coordinator, call.moment, &group_id, group, &leaving, &mut draft);
+    consumer::fence(coordinator, call.moment, &group_id, group, &leaving, &mut draft);
     let answers = request.members.iter().zip(&found).map(|(identity, found)| MemberResponse {
         member_id: identity.member_id.clone(),
         group_instance_id: identity.group_instance_id.clone(),
         error_code: found.as_ref().err().map_or(ErrorCode::None, |denied| denied.code).code(),
         ..Default::default()
     });
-    let response = match fenced {
-        Ok(()) => {
-            let members = answers.collect();
-            draft.settle(coordinator, call.moment, effects);
-            m::LeaveGroupResponse { members, ..Default::default() }
-        }
-        Err(denied) => m::LeaveGroupResponse { error_code: denied.code.code(), ..Default::default() },
-    };
+    let response = m::LeaveGroupResponse { members: answers.collect(), ..Default::default() };
+    draft.settle(coordinator, call.moment, effects);
     classic::answer_leave(call, response, effects);
 }
 
