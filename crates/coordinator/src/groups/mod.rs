@@ -41,6 +41,8 @@ pub enum Event {
     Topics(Topics, Arc<Changes>),
     /// A group's own configuration has changed; the default value is "none".
     Overrides(Text, GroupOverrides),
+    /// The configuration has changed, or a level of the cluster's features.
+    Settings(Arc<Settings>),
     /// A job is done.
     Done(consumer::Done),
 }
@@ -61,6 +63,12 @@ pub struct GroupCoordinator {
     overrides: BTreeMap<Text, GroupOverrides>,
     groups: BTreeMap<Text, Group>,
     offsets: Offsets,
+}
+
+impl GroupCoordinator {
+    pub fn new(settings: Arc<Settings>, topics: Topics, overrides: BTreeMap<Text, GroupOverrides>) -> Self {
+        Self { settings, topics, overrides, groups: BTreeMap::new(), offsets: Offsets::default() }
+    }
 }
 
 impl Coordinator for GroupCoordinator {

@@ -30,7 +30,10 @@ pub enum Ask {
     /// Topics carry names, and ids where the client or the metadata gave one. Partitions that do not exist have been answered already.
     OffsetCommit(m::OffsetCommitRequest),
     /// One group of the request; `stable` asks to wait for open transactions. No topics: all that were committed.
-    OffsetFetch { group: m::offset_fetch_request::OffsetFetchRequestGroup, stable: bool },
+    OffsetFetch {
+        group: m::offset_fetch_request::OffsetFetchRequestGroup,
+        stable: bool,
+    },
     OffsetDelete(m::OffsetDeleteRequest),
     DeleteGroups(Vec<Text>),
     ListGroups(m::ListGroupsRequest),
