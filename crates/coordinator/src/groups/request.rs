@@ -4,6 +4,8 @@
 use dohle_wire::Text;
 use dohle_wire::messages as m;
 
+use crate::frame::{Moment, ReplyTo};
+
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
@@ -56,4 +58,13 @@ pub enum Response {
     DescribeGroups(Vec<m::describe_groups_response::DescribedGroup>),
     ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(Vec<m::consumer_group_describe_response::DescribedGroup>),
+}
+
+/// Who asks, when, and how: what every handler is told beside the request.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub moment: Moment,
+    pub to: ReplyTo,
+    pub client: Client,
+    pub version: i16,
 }
