@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use crate::budget::MemoryBudget;
+use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
 use crate::lifecycle::Lifecycle;
@@ -109,6 +110,7 @@ pub struct Core {
     /// The settings of topics that were asked for, until the metadata changes.
     settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
     pub sessions: RefCell<FetchSessions>,
+    pub coordinators: Coordinators,
     /// Partitions with bytes to be flushed at the end of this turn.
     dirty: RefCell<Vec<Rc<Partition>>>,
     /// Partitions whose marks have moved since the last checkpoint.
@@ -134,6 +136,7 @@ impl Core {
             partitions: RefCell::default(),
             settings: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(slots.max(1))),
+            coordinators: Coordinators::new(&shared.config),
             dirty: RefCell::default(),
             moved: RefCell::default(),
             draining: Cell::new(false),
@@ -161,6 +164,9 @@ impl Core {
             }
         });
         upkeep::start(&self);
+        if self.config().roles().broker {
+            self.coordinators.start(&self);
+        }
         tokio::select! {
             () = self.stop.notified() => {}
             Err(bug) = served => self.die(&bug),
@@ -207,9 +213,10 @@ impl Core {
         self.draining.get()
     }
 
-    /// No request is started from now on.
-    pub fn drain(&self) {
+    /// No request is started from now on, and those that wait for others are answered.
+    pub fn drain(self: &Rc<Self>) {
         self.draining.set(true);
+        self.coordinators.close(self);
     }
 
     pub fn stop(&self) {
@@ -248,6 +255,7 @@ impl Core {
             let new = self.images.borrow_mut().borrow_and_update().clone();
             let old = self.image.replace(new.clone());
             self.follow(&old, &new);
+            self.coordinators.follow(self, &old, &new);
         }
         self.image.borrow().clone()
     }

@@ -166,6 +166,30 @@ impl LogDirs {
         places.iter().map(|((topic, partition), place)| (topic.clone(), *partition, place.topic)).collect()
     }
 
+    /// The partitions of a topic that hold records, by the sizes of their files. Blocks.
+    pub fn partitions_with_records(&self, topic: &str) -> Vec<PartitionIndex> {
+        let places: Vec<_> = self
+            .places()
+            .iter()
+            .filter(|((name, _), _)| name == topic)
+            .map(|((_, partition), place)| (*partition, place.directory))
+            .collect();
+        let holds = |&(partition, directory): &(PartitionIndex, usize)| {
+            let dir = &self.directories[directory].dir;
+            let (disk, folder) = (dir.disk(), dir.partition_path(topic, partition));
+            // A folder that cannot be looked at is opened, and whatever is wrong with it is said then.
+            let Ok(entries) = disk.list(&folder) else { return true };
+            let mut logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+            logs.any(|log| {
+                disk.metadata(&folder.join(&log.name))
+                    .is_ok_and(|found| found.is_some_and(|file| file.len > 0))
+            })
+        };
+        let mut held: Vec<_> = places.into_iter().filter(holds).map(|(partition, _)| partition).collect();
+        held.sort_unstable();
+        held
+    }
+
     /// Puts aside the folder of a partition that is gone. Durable when it returns. `None` when there is no folder, or when it holds
     /// a younger topic of the same name already.
     pub fn put_aside(

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dohle_types::{ErrorCode, Offset, ProducerId, TimestampMs};
 
 pub use effects::Effects;
-pub use shard::{Batch, Shard};
+pub use shard::{Batch, Shard, size_in_log};
 pub use timers::Timers;
 
 /// When something happens, and the chance it may draw on.
@@ -56,13 +56,7 @@ pub trait Coordinator: Sized {
     /// Answers a request, now or with the effects of a later event.
     ///
     /// It changes what must be remembered through records only; they have been replayed when this coordinator is called next.
-    fn handle(
-        &mut self,
-        moment: Moment,
-        to: ReplyTo,
-        request: Self::Request,
-        effects: &mut Effects<Self>,
-    );
+    fn handle(&mut self, moment: Moment, to: ReplyTo, request: Self::Request, effects: &mut Effects<Self>);
 
     /// Takes note of something that nobody waits for.
     fn notice(&mut self, moment: Moment, event: Self::Event, effects: &mut Effects<Self>);

@@ -4,6 +4,8 @@
 use dohle_wire::Text;
 use dohle_wire::messages as m;
 
+use crate::frame::{Moment, ReplyTo};
+
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
@@ -30,7 +32,10 @@ pub enum Ask {
     /// Topics carry names, and ids where the client or the metadata gave one. Partitions that do not exist have been answered already.
     OffsetCommit(m::OffsetCommitRequest),
     /// One group of the request; `stable` asks to wait for open transactions. No topics: all that were committed.
-    OffsetFetch { group: m::offset_fetch_request::OffsetFetchRequestGroup, stable: bool },
+    OffsetFetch {
+        group: m::offset_fetch_request::OffsetFetchRequestGroup,
+        stable: bool,
+    },
     OffsetDelete(m::OffsetDeleteRequest),
     DeleteGroups(Vec<Text>),
     ListGroups(m::ListGroupsRequest),
@@ -53,4 +58,13 @@ pub enum Response {
     DescribeGroups(Vec<m::describe_groups_response::DescribedGroup>),
     ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(Vec<m::consumer_group_describe_response::DescribedGroup>),
+}
+
+/// Who asks, when, and how: what every handler is told beside the request.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub moment: Moment,
+    pub to: ReplyTo,
+    pub client: Client,
+    pub version: i16,
 }
