@@ -21,6 +21,8 @@ mod migration;
 mod offsets;
 mod record;
 mod request;
+#[cfg(test)]
+mod script;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -47,7 +49,7 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 /// One group, by the protocol that its members speak. A group that only keeps offsets is a classic one without members.
 #[derive(Debug)]
 pub enum Group {
-    Classic(ClassicGroup),
+    Classic(Box<ClassicGroup>),
     Consumer(ConsumerGroup),
 }
 
