@@ -99,6 +99,15 @@ impl Process {
         None
     }
 
+    /// SIGSTOP to the whole group: nothing in it does anything until [`go_on`](Process::go_on).
+    pub fn stop(&self) {
+        let _ = kill_process_group(self.group(), Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        let _ = kill_process_group(self.group(), Signal::CONT);
+    }
+
     /// The end of what the process logged, for a failure's message.
     pub fn log_tail(&self) -> String {
         let text = String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned();
@@ -121,7 +130,7 @@ impl Drop for Process {
 /// A child that answers each line with one line.
 #[derive(Debug)]
 pub struct Conversation {
-    process: Process,
+    pub(crate) process: Process,
     questions: ChildStdin,
     answers: Receiver<String>,
 }
