@@ -45,6 +45,7 @@ func serveMembers(bootstrap string) {
 		answer := reply{"ok": true}
 		var err error
 		switch c.verb {
+		case "hello":
 		case "join":
 			members[c.text("member", "")], err = join(bootstrap, c)
 		case "leave":

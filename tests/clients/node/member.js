@@ -113,7 +113,7 @@ async function run(verb, args) {
   } else if (verb === 'leave') {
     await members.get(args.member).leave()
     members.delete(args.member)
-  } else {
+  } else if (verb !== 'hello') {
     throw new Error(`no verb ${verb}`)
   }
 }

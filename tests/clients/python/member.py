@@ -101,7 +101,7 @@ def serve(kind):
                 members[args["member"]] = kind(args)
             elif verb == "leave":
                 members.pop(args["member"]).leave()
-            else:
+            elif verb != "hello":
                 raise ValueError(f"no verb {verb}")
             reply = {"ok": True}
         except Exception as e:

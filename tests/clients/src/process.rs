@@ -138,10 +138,20 @@ pub struct Conversation {
 impl Conversation {
     /// Sends one line and waits for the answer; a silent or dead child is a failure that names the question.
     pub fn ask(&mut self, question: &str, limit: Duration) -> String {
+        self.tell(question);
+        self.answer(question, limit)
+    }
+
+    /// Sends one line, whose answer is waited for later, in the order of the lines.
+    pub fn tell(&mut self, question: &str) {
         let sent = writeln!(self.questions, "{question}").and_then(|()| self.questions.flush());
         if let Err(e) = sent {
             panic!("{} is gone before '{question}': {e}\n{}", self.process.name, self.process.log_tail());
         }
+    }
+
+    /// The answer to the oldest line that has none.
+    pub fn answer(&mut self, question: &str, limit: Duration) -> String {
         match self.answers.recv_timeout(limit) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {

@@ -46,6 +46,8 @@ public final class Host {
             args.put(words[i].substring(0, eq), words[i].substring(eq + 1));
         }
         switch (words[0]) {
+            case "hello":
+                return "{\"ok\":true}";
             case "join":
                 members.put(args.get("member"), new Member(bootstrap, args));
                 return "{\"ok\":true}";

@@ -34,7 +34,9 @@ impl Load {
     /// Creates the topic; nothing is written yet.
     pub fn on(topic: &'static str, partitions: u64, bootstrap: &str, folder: &Path) -> Load {
         let mut session = Client::FranzGo.start(bootstrap, folder);
-        session.ask(&format!("create topic={topic} partitions={partitions} replicas=1"));
+        // The records' timestamps are years old; only without retention do they stay.
+        session
+            .ask(&format!("create topic={topic} partitions={partitions} replicas=1 config=retention.ms:-1"));
         let contents =
             Contents { seed: crc32fast::hash(topic.as_bytes()), partitions, count: 0, header_nulls: true };
         let shared = Arc::new(Shared::default());

@@ -85,6 +85,11 @@ impl Host {
         Host { client, conversation: Process::converse(&name, &mut command, &log) }
     }
 
+    /// Waits until the program takes orders.
+    pub fn is_up(&mut self) {
+        self.ask("hello");
+    }
+
     /// A member begins; it writes down what happens to it in `ledger`.
     pub fn join(&mut self, member: &str, part: &Part, ledger: &Path) {
         self.ask(&format!("join member={member} {} ledger={}", part.arguments(), ledger.display()));
@@ -92,7 +97,18 @@ impl Host {
 
     /// A member leaves as it should: when this returns it has.
     pub fn leave(&mut self, member: &str) {
-        self.ask(&format!("leave member={member}"));
+        self.ask(&leaving(member));
+    }
+
+    /// As [`leave`](Host::leave), but it is not waited for.
+    pub fn begin_to_leave(&mut self, member: &str) {
+        self.conversation.tell(&leaving(member));
+    }
+
+    /// Waits until the member that was the first to begin has left.
+    pub fn has_left(&mut self, member: &str) {
+        let line = self.conversation.answer(&leaving(member), STEP_LIMIT);
+        assert!(line.contains("true"), "{}: {member} could not leave: {line}", self.client.name());
     }
 
     /// The offsets that a group has committed, by place. Only Java and franz-go can tell.
@@ -128,6 +144,10 @@ impl Host {
         assert!(reply["ok"] == true, "{}: '{command}' failed: {reply:#}", self.client.name());
         reply
     }
+}
+
+fn leaving(member: &str) -> String {
+    format!("leave member={member}")
 }
 
 /// Where a member writes down what happens to it.

@@ -140,11 +140,7 @@ impl Scene {
     }
 
     pub fn join(&mut self, cast: &Cast, place: &str, number: usize) {
-        let host = format!("{}-{place}", cast.client.name());
-        if !self.hosts.contains_key(&host) {
-            let program = Host::start(cast.client, &self.target.bootstrap(), self.target.folder());
-            self.hosts.insert(host.clone(), program);
-        }
+        let host = self.begin(cast.client, place);
         // A static member that comes again is the same instance, and writes a book of its own.
         let again = self.performers.iter().filter(|p| p.name.starts_with(&member(cast, number))).count();
         let name = format!("{}{}", member(cast, number), "+".repeat(again));
@@ -169,6 +165,17 @@ impl Scene {
         });
     }
 
+    /// Begins the program that members of a client at a place live in, unless it runs.
+    pub fn begin(&mut self, client: Client, place: &str) -> String {
+        let host = format!("{}-{place}", client.name());
+        if !self.hosts.contains_key(&host) {
+            let mut program = Host::start(client, &self.target.bootstrap(), self.target.folder());
+            program.is_up();
+            self.hosts.insert(host.clone(), program);
+        }
+        host
+    }
+
     /// The member of this number leaves every group, as it should.
     pub fn leave_all(&mut self, number: usize) {
         for cast in self.casts.clone() {
@@ -184,6 +191,27 @@ impl Scene {
         self.hosts.get_mut(&performer.host).expect("its host").leave(&performer.name);
     }
 
+    /// As [`leave_all`](Scene::leave_all), but nobody waits for it until [`all_have_left`](Scene::all_have_left).
+    pub fn begin_to_leave_all(&mut self, number: usize) {
+        for (host, name) in self.named(number) {
+            self.hosts.get_mut(&host).expect("its host").begin_to_leave(&name);
+        }
+    }
+
+    pub fn all_have_left(&mut self, number: usize) {
+        for (host, name) in self.named(number) {
+            self.hosts.get_mut(&host).expect("its host").has_left(&name);
+            self.performers.iter_mut().filter(|p| p.name == name).for_each(|p| p.takes_part = false);
+        }
+    }
+
+    /// The host and the name of each member of a number that takes part.
+    fn named(&self, number: usize) -> Vec<(String, String)> {
+        let wanted: Vec<String> = self.casts.iter().map(|c| member(c, number)).collect();
+        let meant = |p: &&Performer| p.takes_part && wanted.iter().any(|w| w == p.name.trim_end_matches('+'));
+        self.performers.iter().filter(meant).map(|p| (p.host.clone(), p.name.clone())).collect()
+    }
+
     /// Everybody who still takes part leaves.
     pub fn curtain(&mut self) {
         for performer in self.performers.iter_mut().filter(|p| p.takes_part) {
@@ -193,6 +221,8 @@ impl Scene {
     }
 
     /// kill -9 of all programs at a place.
+    ///
+    /// A member of KIP-848 that is killed keeps its partitions until its session ends.
     pub fn kill(&mut self, place: &str) {
         for key in self.at(place) {
             self.cut(&key, false);
