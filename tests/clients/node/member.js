@@ -76,7 +76,7 @@ class Member {
     this.held = []
   }
 
-  async take({ batch, resolveOffset }) {
+  async take({ batch, resolveOffset, commitOffsetsIfNecessary }) {
     if (this.leaving) return
     this.busy = true
     try {
@@ -85,7 +85,12 @@ class Member {
       const next = String(Number(batch.lastOffset()) + 1)
       const what = `${batch.topic}/${batch.partition}=${next}`
       this.write('T', micros(), what)
-      await this.consumer.commitOffsets([{ topic: batch.topic, partition: batch.partition, offset: next }])
+      try {
+        await commitOffsetsIfNecessary({ topics: [{ topic: batch.topic, partitions: [{ partition: batch.partition, offset: next }] }] })
+      } catch (refused) {
+        this.write('X', micros(), String(refused).replaceAll('\n', ' '))
+        throw refused // the library joins anew when it knows what it means
+      }
       this.write('C', micros(), what)
       resolveOffset(batch.lastOffset())
     } finally {

@@ -42,7 +42,7 @@ fn migration_and_back() {
         move_of(Client::Java, "range", Client::Java, "uniform"),
         move_of(Client::Java, "cooperative-sticky", Client::Java, "range"),
         move_of(Client::OldJava, "sticky", Client::Java, "uniform"),
-        move_of(Client::Librdkafka, "cooperative-sticky", Client::Librdkafka, "uniform"),
+        move_of(Client::Librdkafka, "range", Client::Librdkafka, "uniform"),
         move_of(Client::FranzGo, "cooperative-sticky", Client::FranzGo, "range"),
     ];
     let casts: Vec<Cast> = moves.iter().map(|(old, _)| old.clone()).collect();
@@ -106,7 +106,7 @@ fn static_members_come_back() {
     let of_consumer = [
         Cast::of(Client::Java, Consumer, "uniform").with_instances(),
         Cast::of(Client::Librdkafka, Consumer, "uniform").with_instances(),
-        Cast::of(Client::FranzGo, Consumer, "range").with_instances(),
+        Cast::of(Client::FranzGo, Consumer, "uniform").with_instances(),
     ];
     let casts: Vec<Cast> = kept.iter().chain(&of_consumer).cloned().collect();
     let Some(mut scene) = Scene::open("static members", casts.clone()) else { return };
