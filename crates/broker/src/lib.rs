@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod partition;
 mod producer_ids;
 pub mod request;
+pub mod resting;
 pub mod session;
 mod settings;
 mod start;
