@@ -38,6 +38,7 @@ pub mod partition;
 mod producer_ids;
 pub mod reading;
 pub mod request;
+pub mod resting;
 pub mod session;
 mod settings;
 mod start;

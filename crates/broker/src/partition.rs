@@ -29,6 +29,7 @@ use tracing::error;
 use crate::core::Core;
 use crate::log_dirs::Mark;
 use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
+use crate::resting::Uses;
 use crate::waiters::{Watcher, Watchers};
 
 /// An append that is stored as its request asked.
@@ -73,6 +74,8 @@ pub struct Partition {
     pub name: Text,
     /// Whether the core's next checkpoint has to mention it.
     pub moved: Cell<bool>,
+    /// When it was used.
+    pub uses: Uses,
     state: RefCell<State>,
 }
 
@@ -111,7 +114,7 @@ impl Partition {
             watchers: Watchers::default(),
             flushing: false,
         };
-        Self { id, name, moved: Cell::new(false), state: RefCell::new(state) }
+        Self { id, name, moved: Cell::new(false), uses: Uses::default(), state: RefCell::new(state) }
     }
 
     /// Appends as leader. The answer is sent at once when the append is refused, and otherwise when the batches are stored.
@@ -334,6 +337,13 @@ impl Partition {
     /// Whether a flush is under way or about to be.
     pub fn is_flushing(&self) -> bool {
         self.state.borrow().flushing
+    }
+
+    /// Whether the partition can be closed without anybody noticing: nobody waits for it, and its log has nothing to do.
+    pub fn may_rest(&self) -> bool {
+        let state = self.state.borrow();
+        let waits = state.flushing || !state.unacknowledged.is_empty() || state.watchers.any();
+        !waits && state.log.as_ref().is_some_and(Log::may_rest)
     }
 
     /// Takes the log away, to close or delete it; nothing is served any more, and who waits is told `code`.
