@@ -138,12 +138,6 @@ impl GroupCoordinator {
     }
 }
 
-impl GroupCoordinator {
-    pub fn new(settings: Arc<Settings>, topics: Topics, overrides: BTreeMap<Text, GroupOverrides>) -> Self {
-        Self { settings, topics, overrides, groups: BTreeMap::new(), offsets: Offsets::default() }
-    }
-}
-
 impl Coordinator for GroupCoordinator {
     type Request = Request;
     type Response = Response;
@@ -185,6 +179,7 @@ impl Coordinator for GroupCoordinator {
                     self.overrides.insert(group, overrides);
                 }
             }
+            Event::Settings(settings) => self.settings = settings,
             Event::Done(done) => consumer::done(self, done, effects),
         }
     }
