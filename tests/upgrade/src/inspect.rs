@@ -73,7 +73,7 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What Kafka's console consumer prints of `__consumer_offsets` with a formatter of its tools.
+/// What Kafka's console consumer prints of `__consumer_offsets` with a formatter of its tools, a line for each record.
 #[track_caller]
 pub fn formatted(tools: &mut Tools, bootstrap: &str, formatter: &str) -> String {
     let words = format!(
@@ -82,7 +82,8 @@ pub fn formatted(tools: &mut Tools, bootstrap: &str, formatter: &str) -> String 
     );
     let printed = tools.run(&split(&words), "");
     assert!(printed.exit == 0, "{words}: exit {}\n{}", printed.exit, printed.err);
-    printed.out
+    // The formatter itself puts nothing between them.
+    printed.out.replace("}{\"key\":", "}\n{\"key\":")
 }
 
 fn split(words: &str) -> Vec<String> {
