@@ -26,6 +26,9 @@ const SESSION: Duration = Duration::from_secs(1800);
 const AT_ONCE: (&str, &str) = ("group.initial.rebalance.delay.ms", "0");
 /// Long enough for a thousand joins to be under way.
 const SOON: (&str, &str) = ("group.initial.rebalance.delay.ms", "200");
+/// The same for members of the newer protocol, whose sessions the broker sets.
+const PATIENT: [(&str, &str); 2] =
+    [("group.consumer.max.session.timeout.ms", "1800000"), ("group.consumer.session.timeout.ms", "1800000")];
 /// Every change is assigned at once instead of once a second, so that what is measured is work.
 const UNDELAYED: (&str, &str) = ("group.consumer.assignment.interval.ms", "0");
 /// What was loaded must not have been compacted before.
@@ -35,7 +38,7 @@ const ONE_SEGMENT: (&str, &str) = ("offsets.topic.segment.bytes", "1000000000");
 pub fn heartbeats(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const MEMBERS_PER_SECOND: f64 = 1.0 / 3.0;
     const GROUP: usize = 100;
-    let mut broker = Broker::with(lab, contestant, &[AT_ONCE, UNDELAYED])?;
+    let mut broker = Broker::with(lab, contestant, &[AT_ONCE, UNDELAYED, PATIENT[0], PATIENT[1]])?;
     let mut admin = broker.connect()?;
     let (members, seconds) = (lab.options.groups, lab.options.group_seconds);
     let rate = members as f64 * MEMBERS_PER_SECOND;
@@ -120,7 +123,7 @@ pub fn commits(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
 /// A group of a thousand over a thousand partitions: all join, one leaves, one more joins.
 pub fn forming(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const CONNECTIONS: usize = 16;
-    let mut broker = Broker::with(lab, contestant, &[SOON, UNDELAYED])?;
+    let mut broker = Broker::with(lab, contestant, &[SOON, UNDELAYED, PATIENT[0], PATIENT[1]])?;
     let mut admin = broker.connect()?;
     let members = lab.options.group_members;
     let topic = broker.explained(Topic::create(&mut admin, "read", members as i32, &[]))?;
@@ -247,9 +250,13 @@ fn lanes(broker: &Broker, count: usize) -> Outcome<Vec<Lane>> {
 
 /// Groups of one member each, named `group-0`, `group-1`, ...
 fn alone(admin: &mut Connection, groups: usize, topic: &Topic) -> Outcome<Vec<Alone>> {
+    /// Groups to ask for until every partition of the topic of offsets has surely been one's coordinator.
+    const SEVERAL: usize = 500;
     let one = |index: usize| {
         let group = format!("group-{index}");
-        wait_for_coordinator(admin, &group)?;
+        if index < SEVERAL {
+            wait_for_coordinator(admin, &group)?;
+        }
         Alone::join(admin, &group, &topic.name, SESSION)
     };
     (0..groups).map(one).collect()

@@ -90,7 +90,7 @@ impl Target {
 
     /// Whether the broker that runs advertises an API.
     pub fn serves(&self, api: i16) -> bool {
-        advertised(self.port).contains(&api)
+        serves(self.port, api)
     }
 
     pub fn controller(&self) -> String {
@@ -266,6 +266,11 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port in {PORTS:?}");
+}
+
+/// Whether a broker behind the port advertises an API.
+pub fn serves(port: u16, api: i16) -> bool {
+    advertised(port).contains(&api)
 }
 
 /// The keys of the APIs that a broker advertises in ApiVersions (version 0).

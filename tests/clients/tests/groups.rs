@@ -7,6 +7,7 @@
 use dohle_tests_clients::client::{Client, everything};
 use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::groups::scene::{Cast, LONG_PAUSE, Scene};
+use dohle_tests_clients::target::Target;
 
 const LATER_PARTITIONS: u64 = 4;
 
@@ -77,10 +78,11 @@ fn classics(client: Client, assignors: &[&'static str]) -> Vec<Cast> {
 
 fn life(client: Client, casts: Vec<Cast>) {
     let owed = casts.len() * CHECKS_PER_GROUP;
-    let Some(mut scene) = Scene::open(&format!("groups of {}", client.name()), casts) else { return };
+    let name = format!("groups of {}", client.name());
+    let Some((mut target, mut scene)) = Scene::open(&name, casts) else { return };
     calm(&mut scene);
     storm(&mut scene);
-    restart(&mut scene);
+    restart(&mut target, &mut scene);
     scene.checks.finish(owed);
 }
 
@@ -121,10 +123,10 @@ fn storm(scene: &mut Scene) {
 }
 
 /// All leave, the broker starts again, and new members go on where the group was.
-fn restart(scene: &mut Scene) {
+fn restart(target: &mut Target, scene: &mut Scene) {
     scene.curtain();
-    scene.target.stop();
-    scene.target.restart();
+    target.stop();
+    target.restart();
     scene.run_load();
     scene.join_all("a", 6);
     scene.join_all("d", 7);

@@ -38,7 +38,7 @@ fn killed_in_rebalances_and_commits() {
         setting("DOHLE_SOAK_CYCLES").unwrap_or(if everything() { CYCLES_OF_A_FULL_RUN } else { CYCLES });
     let mut chance = Chance(setting("DOHLE_SOAK_SEED").unwrap_or(u64::from(std::process::id())));
     println!("crashes of groups: {cycles} cycles, seed {}", chance.0);
-    let Some(mut scene) = Scene::open("groups and kills of the broker", casts) else { return };
+    let Some((mut target, mut scene)) = Scene::open("groups and kills of the broker", casts) else { return };
     scene.run_load();
     scene.join_all("a", 1);
     scene.join_all("b", 2);
@@ -53,8 +53,8 @@ fn killed_in_rebalances_and_commits() {
         }
         let moment = Duration::from_millis(chance.within(MOMENTS_MS));
         std::thread::sleep(moment);
-        scene.target.kill();
-        let took = scene.target.restart();
+        target.kill();
+        let took = target.restart();
         if !guest {
             scene.all_have_left(GUEST);
         }

@@ -36,7 +36,9 @@ fn kcat_in_groups() {
     let load = Load::on(TOPIC, PARTITIONS, &target.bootstrap(), target.folder());
     load.run();
     let member = |protocol: &str, number: usize| {
-        let mut command = Command::new(&program);
+        // What kcat says of itself must not come between the parts of a line that it prints.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 2>/dev/null", "sh"]).arg(&program);
         command.args(["-b", &target.bootstrap(), "-X", "broker.address.family=v4", "-u", "-q"]);
         command.args(["-X", "auto.offset.reset=earliest", "-X", "statistics.interval.ms=0"]);
         match protocol {
@@ -111,7 +113,7 @@ fn read(folder: &Path, protocol: &str) -> BTreeMap<(u64, u64), usize> {
     seen
 }
 
-/// "partition offset" per line; what kcat says of itself is on the same stream, and not of this form.
+/// "partition offset" per line; the last may not be whole yet.
 fn lines(path: &Path) -> Vec<(u64, u64)> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let parse = |line: &str| {

@@ -17,8 +17,8 @@ use crate::client::topic::{Topic, name_of};
 const REBALANCE_TIMEOUT_MS: i32 = 300_000;
 /// Between rounds of heartbeats in which nothing happened.
 const QUIET: Duration = Duration::from_millis(2);
-/// A round in which nothing happens is believed after so long: the coordinator may put an assignment off for a second.
-const SETTLED: Duration = Duration::from_millis(1500);
+/// A group that is whole is believed to stay so when nothing has happened for so long.
+const SETTLED: Duration = Duration::from_millis(150);
 const JOINING: i32 = 0;
 const LEAVING: i32 = -1;
 

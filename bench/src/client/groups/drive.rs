@@ -44,8 +44,11 @@ pub fn at_rate<R: Request>(
             due.wait();
             let (sender, frames, dues) = &mut senders[(index % count) as usize];
             let frame = ((index / count) % frames.len() as u64) as usize;
+            // A reader that has ended tells why, below.
+            if dues.send(due).is_err() {
+                break;
+            }
             sender.send(&mut frames[frame])?;
-            dues.send(due)?;
         }
         drop(senders);
         let mut sum = Latencies::default();

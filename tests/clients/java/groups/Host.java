@@ -10,14 +10,18 @@ import java.util.Properties;
 import java.util.TreeMap;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Members of groups in one process, behind the command interface of docs/clients.md. Compiled against each version under test. */
 public final class Host {
     private final String bootstrap;
     private final Map<String, Member> members = new HashMap<>();
     private Admin admin;
+    private KafkaProducer<byte[], byte[]> promised;
 
     private Host(String bootstrap) {
         this.bootstrap = bootstrap;
@@ -54,6 +58,21 @@ public final class Host {
             case "leave":
                 members.remove(args.get("member")).leave();
                 return "{\"ok\":true}";
+            case "promise":
+                promise(args);
+                return "{\"ok\":true}";
+            case "keep":
+                promised.commitTransaction();
+                return "{\"ok\":true}";
+            case "alter":
+                admin().alterConsumerGroupOffsets(args.get("group"), Collections.singletonMap(place(args), offset(args))).all().get();
+                return "{\"ok\":true}";
+            case "forget":
+                admin().deleteConsumerGroupOffsets(args.get("group"), Collections.singleton(place(args))).all().get();
+                return "{\"ok\":true}";
+            case "remove":
+                admin().deleteConsumerGroups(Collections.singleton(args.get("group"))).all().get();
+                return "{\"ok\":true}";
             case "group":
                 return group(args.get("group"));
             case "committed":
@@ -61,6 +80,28 @@ public final class Host {
             default:
                 throw new IllegalArgumentException("no verb " + words[0]);
         }
+    }
+
+    private static TopicPartition place(Map<String, String> args) {
+        return new TopicPartition(args.get("topic"), Integer.parseInt(args.get("partition")));
+    }
+
+    private static OffsetAndMetadata offset(Map<String, String> args) {
+        return new OffsetAndMetadata(Long.parseLong(args.get("offset")), args.getOrDefault("metadata", ""));
+    }
+
+    /** Commits an offset within a transaction that stays open. */
+    private void promise(Map<String, String> args) {
+        Properties p = new Properties();
+        p.put("bootstrap.servers", bootstrap);
+        p.put("transactional.id", "promise-" + args.get("group"));
+        p.put("transaction.timeout.ms", "600000");
+        p.put("reconnect.backoff.max.ms", "200");
+        promised = new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer());
+        promised.initTransactions();
+        promised.beginTransaction();
+        promised.sendOffsetsToTransaction(Collections.singletonMap(place(args), offset(args)), new ConsumerGroupMetadata(args.get("group")));
+        promised.flush();
     }
 
     private Admin admin() {

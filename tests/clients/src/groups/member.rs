@@ -121,6 +121,30 @@ impl Host {
         self.ask(&format!("group group={group}"))
     }
 
+    /// Commits an offset of a group by hand: `topic=... partition=... offset=...`. Only Java can.
+    pub fn alter(&mut self, group: &str, offset: &str) {
+        self.ask(&format!("alter group={group} {offset}"));
+    }
+
+    /// Deletes a committed offset: `topic=... partition=...`. Only Java can.
+    pub fn forget(&mut self, group: &str, place: &str) {
+        self.ask(&format!("forget group={group} {place}"));
+    }
+
+    /// Deletes a group. Only Java can.
+    pub fn remove(&mut self, group: &str) {
+        self.ask(&format!("remove group={group}"));
+    }
+
+    /// As [`alter`](Host::alter), in a transaction that stays open until it is [kept](Host::keep).
+    pub fn promise(&mut self, group: &str, offset: &str) {
+        self.ask(&format!("promise group={group} {offset}"));
+    }
+
+    pub fn keep(&mut self) {
+        self.ask("keep");
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.conversation.process.kill();

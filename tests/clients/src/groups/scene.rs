@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -32,7 +33,10 @@ const WAIT_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 const EVENTS_SHOWN: usize = 12;
 /// Shorter than the defaults, so that nothing is waited for in vain.
-const SETTINGS: [(&str, &str); 6] = [
+pub const SETTINGS: [(&str, &str); 8] = [
+    // Kafka's controller lets a broker in again only when the session of the one that was killed has run out.
+    ("broker.session.timeout.ms", "1500"),
+    ("broker.heartbeat.interval.ms", "500"),
     ("group.initial.rebalance.delay.ms", "500"),
     ("group.min.session.timeout.ms", "1000"),
     ("group.consumer.min.session.timeout.ms", "1000"),
@@ -85,36 +89,46 @@ struct Performer {
 #[derive(Debug)]
 pub struct Scene {
     pub checks: Checks,
-    /// Before the target, so that nobody is left who would speak to it.
     hosts: BTreeMap<String, Host>,
     observer: Host,
     loads: BTreeMap<&'static str, Load>,
     performers: Vec<Performer>,
     pub casts: Vec<Cast>,
-    pub target: Target,
+    bootstrap: String,
+    folder: PathBuf,
 }
 
 impl Scene {
-    /// A broker with a topic. `None`, loudly, when it does not serve groups.
-    pub fn open(name: &str, casts: Vec<Cast>) -> Option<Scene> {
+    /// What a broker must advertise to play on.
+    pub fn is_playable(serves: impl Fn(i16) -> bool) -> bool {
+        [JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT].into_iter().all(serves)
+    }
+
+    /// A broker and a scene on it. `None`, loudly, when the broker does not serve groups.
+    pub fn open(name: &str, casts: Vec<Cast>) -> Option<(Target, Scene)> {
         let target = Target::with(Given::ByFile, &SETTINGS);
-        let needed = [JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT];
-        if target.kind == Kind::Dohle && !needed.iter().all(|key| target.serves(*key)) {
+        if target.kind == Kind::Dohle && !Scene::is_playable(|api| target.serves(api)) {
             eprintln!("\n*** the broker does not advertise groups: THE CHECKS OF {name} DO NOT RUN ***\n");
             return None;
         }
-        let load = Load::on(TOPIC, PARTITIONS, &target.bootstrap(), target.folder());
-        let observer = Host::start(Client::Java, &target.bootstrap(), target.folder());
-        let loads = BTreeMap::from([(TOPIC, load)]);
-        Some(Scene {
+        let scene = Scene::on(name, casts, &target.bootstrap(), target.folder());
+        Some((target, scene))
+    }
+
+    /// A scene on a broker that runs; the topic is created, nobody is there yet.
+    pub fn on(name: &str, casts: Vec<Cast>, bootstrap: &str, folder: &Path) -> Scene {
+        let load = Load::on(TOPIC, PARTITIONS, bootstrap, folder);
+        let observer = Host::start(Client::Java, bootstrap, folder);
+        Scene {
             checks: Checks::of(name),
             hosts: BTreeMap::new(),
             observer,
-            loads,
+            loads: BTreeMap::from([(TOPIC, load)]),
             performers: Vec::new(),
             casts,
-            target,
-        })
+            bootstrap: bootstrap.to_owned(),
+            folder: folder.to_owned(),
+        }
     }
 
     pub fn run_load(&self) {
@@ -127,7 +141,7 @@ impl Scene {
 
     /// A second topic that the pattern matches, and its load.
     pub fn add_topic(&mut self, partitions: u64) {
-        let load = Load::on(LATER, partitions, &self.target.bootstrap(), self.target.folder());
+        let load = Load::on(LATER, partitions, &self.bootstrap, &self.folder);
         load.run();
         self.loads.insert(LATER, load);
     }
@@ -144,7 +158,7 @@ impl Scene {
         // A static member that comes again is the same instance, and writes a book of its own.
         let again = self.performers.iter().filter(|p| p.name.starts_with(&member(cast, number))).count();
         let name = format!("{}{}", member(cast, number), "+".repeat(again));
-        let ledger = ledger_path(self.target.folder(), &name);
+        let ledger = ledger_path(&self.folder, &name);
         let instance = cast.statics.then(|| format!("instance-{number}"));
         let part = Part {
             group: cast.group.clone(),
@@ -169,7 +183,7 @@ impl Scene {
     pub fn begin(&mut self, client: Client, place: &str) -> String {
         let host = format!("{}-{place}", client.name());
         if !self.hosts.contains_key(&host) {
-            let mut program = Host::start(client, &self.target.bootstrap(), self.target.folder());
+            let mut program = Host::start(client, &self.bootstrap, &self.folder);
             program.is_up();
             self.hosts.insert(host.clone(), program);
         }
@@ -351,6 +365,11 @@ impl Scene {
         }
     }
 
+    /// A client that looks at groups from outside.
+    pub fn observer(&mut self) -> &mut Host {
+        &mut self.observer
+    }
+
     /// What the broker says of a group.
     pub fn group(&mut self, group: &str) -> Value {
         self.observer.group(group)
@@ -442,11 +461,11 @@ impl Scene {
     fn keep_ledgers(&self) {
         let Some(folder) = std::env::var_os("DOHLE_TEST_KEEP") else { return };
         std::fs::create_dir_all(&folder).expect("the folder of DOHLE_TEST_KEEP");
-        for entry in std::fs::read_dir(self.target.folder()).expect("the folder of the test") {
+        for entry in std::fs::read_dir(&self.folder).expect("the folder of the test") {
             let from = entry.expect("an entry").path();
             if from.is_file() {
                 let name = from.file_name().expect("a file");
-                std::fs::copy(&from, std::path::Path::new(&folder).join(name)).expect("a copy");
+                std::fs::copy(&from, Path::new(&folder).join(name)).expect("a copy");
             }
         }
     }
