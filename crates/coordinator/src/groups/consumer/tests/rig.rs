@@ -23,7 +23,6 @@ pub struct Rig {
     pub jobs: Vec<Work>,
     answers: BTreeMap<ReplyTo, Answer<GroupCoordinator>>,
     next_topic: u128,
-    replays: bool,
 }
 
 /// The wall clock at the beginning.
@@ -43,15 +42,8 @@ impl Rig {
             jobs: Vec::new(),
             answers: BTreeMap::new(),
             next_topic: 0,
-            replays: true,
             settings,
         }
-    }
-
-    /// Without the second coordinator, where many events are of interest and not each of them.
-    pub fn unwitnessed(mut self) -> Self {
-        self.replays = false;
-        self
     }
 
     pub fn moment(&mut self) -> Moment {
@@ -154,10 +146,6 @@ impl Rig {
         self.shard.coordinator().groups.get(id).map_or("none", Group::state_name)
     }
 
-    pub fn next_due(&self) -> Option<u64> {
-        self.shard.next_due()
-    }
-
     /// All that was answered and not looked at yet.
     pub fn answers(&mut self) -> BTreeMap<ReplyTo, Answer<GroupCoordinator>> {
         std::mem::take(&mut self.answers)
@@ -172,7 +160,7 @@ impl Rig {
             self.answers.extend(batch.replies);
             for record in batch.records {
                 let decoded = GroupRecord::decode(record.key.clone(), record.value.clone()).unwrap().unwrap();
-                if self.replays {
+                {
                     let offset = Offset(i64::try_from(self.log.len()).unwrap());
                     let replayed =
                         crate::frame::Replayed { record: decoded.clone(), offset, transaction: None };
@@ -182,13 +170,11 @@ impl Rig {
                 records.push(decoded);
             }
         }
-        if self.replays {
-            assert_eq!(
-                consumer_groups(self.shard.coordinator()),
-                consumer_groups(&self.witness),
-                "`OneWriter`: a replay of the log gives the state"
-            );
-        }
+        assert_eq!(
+            consumer_groups(self.shard.coordinator()),
+            consumer_groups(&self.witness),
+            "`OneWriter`: a replay of the log gives the state"
+        );
         records
     }
 

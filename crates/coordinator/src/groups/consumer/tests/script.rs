@@ -417,7 +417,7 @@ pub fn assignment(
     versioned(&m::ConsumerProtocolAssignment { assigned_partitions, user_data })
 }
 
-fn versioned<M: Message>(message: &M) -> Bytes {
+pub fn versioned<M: Message>(message: &M) -> Bytes {
     let mut writer = Writer::new();
     writer.i16(M::MAX_VERSION);
     message.encode(&mut writer, M::MAX_VERSION).unwrap();
