@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use dohle_coordinator::frame::{
-    Coordinator, Effects, EncodedRecord, Job, Moment, Record, Replayed, ReplyTo,
-};
+use dohle_coordinator::frame::{Coordinator, Effects, EncodedRecord, Job, Moment, Record, Replayed, ReplyTo};
 use dohle_types::{ErrorCode, Offset, ProducerId, TimestampMs};
 
 /// How long somebody waits for a counter.
