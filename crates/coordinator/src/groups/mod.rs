@@ -99,6 +99,8 @@ pub enum Event {
     Topics(Topics, Arc<Changes>),
     /// A group's own configuration has changed; the default value is "none".
     Overrides(Text, GroupOverrides),
+    /// The configuration has changed, or a level of the cluster's features.
+    Settings(Arc<Settings>),
     /// A job is done.
     Done(consumer::Done),
 }
@@ -177,6 +179,7 @@ impl Coordinator for GroupCoordinator {
                     self.overrides.insert(group, overrides);
                 }
             }
+            Event::Settings(settings) => self.settings = settings,
             Event::Done(done) => consumer::done(self, done, effects),
         }
     }

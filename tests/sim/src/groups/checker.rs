@@ -38,8 +38,13 @@ enum Asked {
     Commit(Vec<(Place, i64)>),
     /// What was acknowledged when the coordinator got the request.
     Fetch(BTreeMap<Place, u64>),
-    Sync { group: Text, generation: i32 },
-    Heartbeat { group: Text },
+    Sync {
+        group: Text,
+        generation: i32,
+    },
+    Heartbeat {
+        group: Text,
+    },
     Other,
 }
 
@@ -48,7 +53,8 @@ impl Checker {
     pub fn asked(&mut self, to: ReplyTo, request: &Request) {
         let asked = match &request.ask {
             Ask::OffsetCommit(commit) => {
-                let of = |topic: &str, partition: i32| (commit.group_id.clone(), Text::from(topic), partition);
+                let of =
+                    |topic: &str, partition: i32| (commit.group_id.clone(), Text::from(topic), partition);
                 let commits = commit.topics.iter().flat_map(|topic| {
                     topic
                         .partitions
@@ -87,7 +93,11 @@ impl Checker {
             let Some(offset) = self.decided.apply(entry) else { continue };
             let commit = ledger.commit(offset).expect("somebody meant it");
             let allowed = may_commit(&self.decided, commit);
-            assert!(allowed, "FencedNeverCommits: {commit:?} in {:?}", self.decided.groups.get(&commit.place.0));
+            assert!(
+                allowed,
+                "FencedNeverCommits: {commit:?} in {:?}",
+                self.decided.groups.get(&commit.place.0)
+            );
             marks.hit("a commit is accepted");
         }
     }
@@ -105,7 +115,8 @@ impl Checker {
     /// The coordinator answers.
     pub fn answered(&mut self, to: ReplyTo, answer: &Answer, marks: &mut Marks) {
         let asked = self.asked.remove(&to);
-        let asked = asked.unwrap_or_else(|| panic!("a request is answered once, and only if it was asked: {answer:?}"));
+        let asked = asked
+            .unwrap_or_else(|| panic!("a request is answered once, and only if it was asked: {answer:?}"));
         match (asked, answer) {
             (Asked::Commit(commits), Ok(Response::OffsetCommit(response))) => {
                 for (topic, commits) in response.topics.iter().map(|topic| (topic, &commits)) {
@@ -121,7 +132,8 @@ impl Checker {
             (Asked::Fetch(floors), Ok(Response::OffsetFetch(response))) if response.error_code == 0 => {
                 for topic in &response.topics {
                     for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
-                        let place = (response.group_id.clone(), topic.name.clone(), partition.partition_index);
+                        let place =
+                            (response.group_id.clone(), topic.name.clone(), partition.partition_index);
                         self.fetched(&place, partition.committed_offset, &floors, marks);
                     }
                 }

@@ -13,7 +13,9 @@ use dohle_wire::messages::{
 use dohle_wire::{Message, Reader, Text, Writer};
 
 use super::ledger;
-use super::member::{Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing};
+use super::member::{
+    Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing,
+};
 
 const JOIN_VERSION: i16 = 9;
 const SYNC_VERSION: i16 = 5;
@@ -99,8 +101,7 @@ pub fn leave(member: &mut Member, hands: &mut Hands<'_>) {
         group_instance_id: member.instance.clone(),
         ..Default::default()
     };
-    let request =
-        m::LeaveGroupRequest { group_id: group, members: vec![identity], ..Default::default() };
+    let request = m::LeaveGroupRequest { group_id: group, members: vec![identity], ..Default::default() };
     let slot = &mut member.slots[Slot::Main as usize];
     hands.send(slot, LEAVE_VERSION, Ask::LeaveGroup(request), REQUEST_TIMEOUT_MS);
 }

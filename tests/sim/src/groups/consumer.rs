@@ -6,10 +6,14 @@ use dohle_coordinator::groups::{Ask, Response};
 use dohle_types::ErrorCode;
 use dohle_wire::Text;
 use dohle_wire::messages as m;
-use dohle_wire::messages::{consumer_group_heartbeat_request as request, consumer_group_heartbeat_response as response};
+use dohle_wire::messages::{
+    consumer_group_heartbeat_request as request, consumer_group_heartbeat_response as response,
+};
 
 use super::ledger;
-use super::member::{Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing};
+use super::member::{
+    Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing,
+};
 use super::truth::Spot;
 
 const VERSION: i16 = 1;
@@ -207,7 +211,10 @@ pub fn answered(member: &mut Member, answer: Answer, hands: &mut Hands<'_>) {
             client.unanswered();
             client.next_beat_ms = hands.now_ms + BACKOFF_MS;
         }
-        code => panic!("a member of the consumer protocol does not expect {code:?} ({:?})", response.error_message),
+        code => panic!(
+            "a member of the consumer protocol does not expect {code:?} ({:?})",
+            response.error_message
+        ),
     }
 }
 

@@ -77,7 +77,8 @@ pub fn calm(chance: &mut Chance) -> Plan {
             // In the classic protocol a second process of one instance takes the first one's place.
             let twin = speech == Speech::Classic && chance.happens(300);
             let instance_number = if twin { 0 } else { number };
-            let instance = (statics && chance.happens(700)).then(|| Text::from(format!("i{instance_number}")));
+            let instance =
+                (statics && chance.happens(700)).then(|| Text::from(format!("i{instance_number}")));
             members.push(member(members.len(), &group, instance, speech, &catalog, chance));
         }
     }

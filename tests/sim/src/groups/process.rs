@@ -109,7 +109,7 @@ impl Process {
 
     /// Appends what has been decided. Returns what was appended.
     pub fn append(&mut self) -> Option<Vec<Entry>> {
-        let Batch { records, replies } = self.shard.as_mut()?.take_batch()?;
+        let Batch { records, replies, .. } = self.shard.as_mut()?.take_batch()?;
         let before = self.log.pending_entries().count();
         let records = records.into_iter().map(|record| (record.key, record.value));
         self.log.append(records, replies.into_iter().map(plain).collect());

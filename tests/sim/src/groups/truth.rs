@@ -76,7 +76,9 @@ impl Truth {
                 self.group(&key.group).classic(value);
             }
             (Key::ConsumerGroupMetadata(key), value) => match value {
-                Some(Value::ConsumerGroupMetadata(value)) => self.group(&key.group_id).moves_to(Some(value.epoch)),
+                Some(Value::ConsumerGroupMetadata(value)) => {
+                    self.group(&key.group_id).moves_to(Some(value.epoch))
+                }
                 _ => self.group(&key.group_id).moves_to(None),
             },
             (Key::ConsumerGroupMemberMetadata(key), value) => {
@@ -137,7 +139,9 @@ impl Group {
             }
             None => {
                 // A group that ends empty starts over; one that changes the protocol goes on.
-                if self.classic.take().is_none_or(|classic| classic.members.is_empty()) && self.epoch.is_none() {
+                if self.classic.take().is_none_or(|classic| classic.members.is_empty())
+                    && self.epoch.is_none()
+                {
                     self.floor = 0;
                 }
             }
@@ -159,11 +163,7 @@ impl Group {
     fn member(&mut self, id: &Text, value: &m::ConsumerGroupCurrentMemberAssignmentValue) {
         let member = self.members.entry(id.clone()).or_default();
         let went_on = value.member_epoch >= member.epoch || value.member_epoch == AWAY;
-        assert!(
-            went_on,
-            "EpochsNeverGoBack: member {id} at {} after {}",
-            value.member_epoch, member.epoch
-        );
+        assert!(went_on, "EpochsNeverGoBack: member {id} at {} after {}", value.member_epoch, member.epoch);
         member.epoch = value.member_epoch;
         let held = value.assigned_partitions.iter().chain(&value.partitions_pending_revocation);
         member.held = held

@@ -28,19 +28,47 @@ const REPLAYS: u64 = 4;
 
 pub enum Happening {
     /// A request reaches the coordinator. A first copy of two is not answered to.
-    Arrive { member: usize, life: u32, to: ReplyTo, request: Request, is_copy: bool },
+    Arrive {
+        member: usize,
+        life: u32,
+        to: ReplyTo,
+        request: Request,
+        is_copy: bool,
+    },
     /// An answer reaches a member.
-    Answer { member: usize, life: u32, to: ReplyTo, answer: Answer },
-    Act { member: usize },
-    Begin { member: usize },
+    Answer {
+        member: usize,
+        life: u32,
+        to: ReplyTo,
+        answer: Answer,
+    },
+    Act {
+        member: usize,
+    },
+    Begin {
+        member: usize,
+    },
     /// What has been decided is appended.
-    Append { life: u32 },
+    Append {
+        life: u32,
+    },
     /// The oldest batch is stored.
-    Flush { life: u32 },
-    Due { life: u32 },
-    Done { life: u32, work: Work },
-    Start { life: u32 },
-    Loaded { life: u32 },
+    Flush {
+        life: u32,
+    },
+    Due {
+        life: u32,
+    },
+    Done {
+        life: u32,
+        work: Work,
+    },
+    Start {
+        life: u32,
+    },
+    Loaded {
+        life: u32,
+    },
     Round,
 }
 

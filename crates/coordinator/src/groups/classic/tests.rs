@@ -32,6 +32,18 @@ fn groups_are_listed_described_and_deleted() {
     script::run("admin.txt");
 }
 
+/// Apache Kafka answers what the scripts say.
+#[test]
+#[ignore = "needs an Apache Kafka: DOHLE_KAFKA names its address; topics t and u, a first delay of 3 s, metadata of 4 characters"]
+fn kafka_answers_the_same() {
+    let address = std::env::var("DOHLE_KAFKA").expect("DOHLE_KAFKA names the address of a broker");
+    let scripts =
+        ["join.txt", "rebalance.txt", "static.txt", "sync.txt", "leave.txt", "admin.txt", "offsets.txt"];
+    let differences: Vec<String> =
+        scripts.iter().flat_map(|name| script::kafka::compare(name, &address)).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 /// Ties between protocols go as in `java.util.HashMap`; what it prefers was asked of a Java 17.
 #[test]
 fn ties_are_decided_as_in_java() {
@@ -47,7 +59,7 @@ fn ties_are_decided_as_in_java() {
         stage.step(&format!("join g v=3 p={one}(t);{other}(t)"));
         stage.step(&format!("join g v=3 p={other}(t);{one}(t)"));
         let told = stage.step("tick 6000");
-        assert!(told.contains(&format!("consumer/{elected} ")), "{one} or {other}: {told}");
+        assert!(told.contains(&format!("/{elected} ")), "{one} or {other}: {told}");
     }
 }
 

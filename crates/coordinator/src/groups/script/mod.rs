@@ -21,6 +21,7 @@
 
 mod ask;
 mod check;
+pub(super) mod kafka;
 mod print;
 
 use std::collections::BTreeMap;
@@ -219,7 +220,7 @@ impl Stage {
     fn id_of(&self, name: &str) -> String {
         let number = name.strip_prefix('M').and_then(|number| number.parse::<usize>().ok());
         match number {
-            Some(number) => self.members[number - 1].clone(),
+            Some(number) => self.members.get(number - 1).cloned().unwrap_or_else(|| name.to_owned()),
             None => name.to_owned(),
         }
     }

@@ -10,19 +10,19 @@ use crate::groups::{GroupRecord, Response};
 
 pub(super) fn response(stage: &mut Stage, response: &Response, version: i16) -> String {
     match response {
-        Response::JoinGroup(of) => join(stage, sendable(of, version)),
+        Response::JoinGroup(of) => join(stage, &arrived(of, version)),
         Response::SyncGroup(of) => {
-            let of = sendable(of, version);
+            let of = arrived(of, version);
             if of.error_code != 0 {
                 return format!("SyncGroup {}", code(of.error_code));
             }
-            let protocol = (of.protocol_type.as_deref(), of.protocol_name.as_deref());
-            format!("SyncGroup {:?}/{:?} {}", protocol.0, protocol.1, bytes(&of.assignment))
-                .replace("Some", "")
+            let kind = of.protocol_type.as_deref().unwrap_or_default();
+            let protocol = of.protocol_name.as_deref().unwrap_or_default();
+            format!("SyncGroup {kind}/{protocol} {}", bytes(&of.assignment))
         }
-        Response::Heartbeat(of) => format!("Heartbeat {}", code(sendable(of, version).error_code)),
+        Response::Heartbeat(of) => format!("Heartbeat {}", code(arrived(of, version).error_code)),
         Response::LeaveGroup(of) => {
-            let of = sendable(of, version);
+            let of = arrived(of, version);
             let member = |member: &m::leave_group_response::MemberResponse| {
                 let name = stage.name_of(&member.member_id);
                 let instance = member.group_instance_id.as_deref().unwrap_or_default();
@@ -32,7 +32,9 @@ pub(super) fn response(stage: &mut Stage, response: &Response, version: i16) -> 
             format!("LeaveGroup {}{members}", code(of.error_code))
         }
         Response::OffsetCommit(of) => {
-            let topics = sendable(of, version).topics.iter().flat_map(|topic| {
+            // Versions from 10 on do not name the topics, the scripts do.
+            arrived(of, version);
+            let topics = of.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|partition| {
                     let at = format!("{}:{}", topic.name, partition.partition_index);
                     format!(" {at}={}", code(partition.error_code))
@@ -42,7 +44,8 @@ pub(super) fn response(stage: &mut Stage, response: &Response, version: i16) -> 
         }
         Response::OffsetFetch(of) => fetch(of),
         Response::OffsetDelete(of) => {
-            let topics = sendable(of, version).topics.iter().flat_map(|topic| {
+            let of = arrived(of, version);
+            let topics = of.topics.iter().flat_map(|topic| {
                 topic.partitions.iter().map(|partition| {
                     format!(" {}:{}={}", topic.name, partition.partition_index, code(partition.error_code))
                 })
@@ -54,25 +57,27 @@ pub(super) fn response(stage: &mut Stage, response: &Response, version: i16) -> 
             format!("DeleteGroups{}", groups.collect::<String>())
         }
         Response::ListGroups(of) => {
-            let groups = sendable(of, version).groups.iter().map(|group| {
+            let of = arrived(of, version);
+            let groups = of.groups.iter().map(|group| {
                 let (state, kind) = (&group.group_state, &group.group_type);
                 format!(" {}[{}]={state}/{kind}", group.group_id, group.protocol_type)
             });
             format!("ListGroups{}", groups.collect::<String>())
         }
         Response::DescribeGroups(of) => {
-            let groups: String = of.iter().map(|group| described(stage, group)).collect();
-            format!("DescribeGroups{groups}")
+            let groups = of.iter().map(|group| described(stage, group));
+            format!("DescribeGroups{}", in_order(groups).concat())
         }
         other => format!("{other:?}"),
     }
 }
 
-/// The response, which the version it was asked for can carry.
-fn sendable<M: Message>(message: &M, version: i16) -> &M {
-    let written = message.encode(&mut Writer::new(), version);
+/// The response as it arrives in the version that it was asked for.
+fn arrived<M: Message>(message: &M, version: i16) -> M {
+    let mut w = Writer::new();
+    let written = message.encode(&mut w, version);
     assert!(written.is_ok(), "{written:?} at version {version}: {message:?}");
-    message
+    M::decode(&mut Reader::new(w.into_bytes()), version).expect("what was written can be read")
 }
 
 fn join(stage: &mut Stage, of: &m::JoinGroupResponse) -> String {
@@ -85,7 +90,7 @@ fn join(stage: &mut Stage, of: &m::JoinGroupResponse) -> String {
         let instance = member.group_instance_id.as_ref().map(|id| format!("@{id}")).unwrap_or_default();
         format!("{}{instance}{}", stage.name_of(&member.member_id), bytes(&member.metadata))
     });
-    let members = members.collect::<Vec<_>>().join(" ");
+    let members = in_order(members).join(" ");
     let protocol = format!(
         "{}/{}",
         of.protocol_type.as_deref().unwrap_or_default(),
@@ -113,7 +118,7 @@ fn fetch(of: &m::offset_fetch_response::OffsetFetchResponseGroup) -> String {
             format!(" {at}@{}{epoch}{metadata}", partition.committed_offset)
         })
     });
-    format!("OffsetFetch {}{}", code(of.error_code), topics.collect::<String>())
+    format!("OffsetFetch {}{}", code(of.error_code), in_order(topics).concat())
 }
 
 fn described(stage: &mut Stage, group: &m::describe_groups_response::DescribedGroup) -> String {
@@ -125,7 +130,7 @@ fn described(stage: &mut Stage, group: &m::describe_groups_response::DescribedGr
         let (metadata, assignment) = (bytes(&member.member_metadata), bytes(&member.member_assignment));
         format!("{name}{instance} {}{} {metadata} {assignment}", member.client_id, member.client_host)
     });
-    let members = members.collect::<Vec<_>>().join(", ");
+    let members = in_order(members).join(", ");
     let kind = format!("{}/{}", group.protocol_type, group.protocol_data);
     format!(" {} {} {kind} [{members}]{error}{message}", group.group_id, group.group_state)
 }
@@ -144,7 +149,7 @@ pub(super) fn record(stage: &mut Stage, record: &GroupRecord) -> String {
                 let name = stage.name_of(&member.member_id);
                 format!("{name}{} {timeouts} {metadata} {assignment}", instance.unwrap_or_default())
             });
-            let members = members.collect::<Vec<_>>().join(", ");
+            let members = in_order(members).join(", ");
             let protocol = format!("{}/{}", value.protocol_type, value.protocol.as_deref().unwrap_or("null"));
             let leader = value.leader.as_deref().map_or("null".to_owned(), |id| stage.name_of(id));
             let since = value.current_state_timestamp;
@@ -173,6 +178,13 @@ pub(super) fn record(stage: &mut Stage, record: &GroupRecord) -> String {
         }
         other => format!("{other:?}"),
     }
+}
+
+/// Members by name, since their ids are chance, and partitions in order, which Kafka does not keep.
+fn in_order(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
 }
 
 fn code(code: i16) -> &'static str {
