@@ -3,6 +3,7 @@
 //! Owns nothing but the command line. A command gets the repository's root, prints what it does, and ends with a line that says
 //! how much passed and failed.
 
+mod assignors;
 mod bytes;
 mod ci;
 mod clients;
@@ -59,6 +60,16 @@ enum Command {
         #[arg(long, default_value_t = 25)]
         values: u32,
     },
+    /// The assignments that tests expect, against Kafka's own assignors
+    Assignors {
+        /// Make the file of random cases anew
+        #[arg(long)]
+        bless: bool,
+        #[arg(long, default_value_t = 1500)]
+        cases: u32,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Other people's clients and tools against a broker
     Clients {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -88,6 +99,9 @@ fn main() -> ExitCode {
         Command::Schemas => schemas::run(root),
         Command::Config { bless } => config::run(root, bless),
         Command::Bytes { seed, values } => bytes::run(root, seed, values),
+        Command::Assignors { bless, cases, seed } => {
+            assignors::run(root, bless.then_some(assignors::Bless { cases, seed }))
+        }
         Command::Clients { target, bless } => clients::run(root, target, bless),
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };

@@ -267,7 +267,7 @@ pub(super) fn refusal(member_id: &Text, code: ErrorCode) -> m::JoinGroupResponse
     }
 }
 
-pub(super) fn answer(waiting: Waiting, mut response: m::JoinGroupResponse, effects: &mut Effects) {
+pub(in crate::groups) fn answer(waiting: Waiting, mut response: m::JoinGroupResponse, effects: &mut Effects) {
     if waiting.version < NULL_PROTOCOL_SINCE && response.protocol_name.is_none() {
         response.protocol_name = Some(Text::new());
     }

@@ -30,9 +30,9 @@ use dohle_wire::messages as m;
 
 pub use group::{ClassicGroup, Phase};
 pub(super) use heartbeat::heartbeat;
-pub(super) use join::join;
-pub(super) use leave::leave;
-pub use member::{Member, Protocol};
+pub(super) use join::{answer as answer_join, join};
+pub(super) use leave::{answer as answer_leave, leave};
+pub use member::{Member, Protocol, Waiting};
 use rebalance::Turn;
 pub(super) use stored::tombstone;
 pub(super) use sync::sync;

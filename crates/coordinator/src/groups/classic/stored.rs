@@ -34,7 +34,7 @@ impl ClassicGroup {
     }
 
     /// The record of the group with the assignments that `assignment` gives.
-    pub(super) fn record(&self, id: &Text, assignment: impl Fn(&Member) -> Bytes) -> GroupRecord {
+    pub(in crate::groups) fn record(&self, id: &Text, assignment: impl Fn(&Member) -> Bytes) -> GroupRecord {
         let subscription = |member: &Member| {
             let protocol = self.protocol.as_ref()?;
             member.metadata(protocol).cloned()
