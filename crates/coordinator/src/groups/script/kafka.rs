@@ -18,12 +18,14 @@ use super::{Stage, ask, print};
 use crate::groups::{Ask, Request, Response};
 
 /// Longer cases would take too long.
-const LONGEST_CASE_MS: i64 = 200_000;
+const LONGEST_CASE_MS: i64 = 80_000;
 /// The end of a case's title where we answer what Kafka leaves open.
 const OURS: &str = "(ours)";
 /// How long an answer may take that comes at once, and how long is listened for one that should not come.
 const PATIENCE: Duration = Duration::from_millis(4000);
 const QUIET: Duration = Duration::from_millis(150);
+/// What a real clock takes for a moment.
+const NEARLY_MS: u64 = 1000;
 
 /// Plays the cases of a file against the broker at `address`; what differs is returned.
 pub(in crate::groups) fn compare(name: &str, address: &str) -> Vec<String> {
@@ -121,7 +123,10 @@ impl<'a> Player<'a> {
         match words.command() {
             "set" => {}
             "tick" => {
-                let time = Duration::from_millis(u64::try_from(words.number(0)).expect("time goes on"));
+                let time = u64::try_from(words.number(0)).expect("time goes on");
+                // A millisecond less, or more, is meant to be just before, or when, something happens.
+                let time = if time % 1000 == 999 { time - NEARLY_MS } else { time };
+                let time = Duration::from_millis(if time < 10 { time + 2 * NEARLY_MS } else { time });
                 self.collect(usize::MAX, time);
                 self.collect(total, PATIENCE);
             }
