@@ -205,6 +205,8 @@ pub fn computed(coordinator: &mut GroupCoordinator, computed: Computed, effects:
     if computed.epoch <= group.assignment_epoch || computed.epoch > group.epoch {
         return;
     }
+    // Half of a target is as good as none: the epoch, which comes last, says that it is whole.
+    effects.divisible();
     for (spec, target) in computed.members.iter().zip(targets) {
         let successor = spec.instance_id.as_ref().and_then(|instance| group.statics.get(instance));
         let Some(member_id) = group.members.get_key_value(&spec.id).map(|(id, _)| id).or(successor) else {

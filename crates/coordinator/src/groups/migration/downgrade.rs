@@ -8,6 +8,9 @@ use crate::groups::classic::{self, ClassicGroup};
 use crate::groups::consumer::{ConsumerGroup, Draft, Leaving, Member, Timer, TimerKind};
 use crate::groups::{GroupCoordinator, MigrationPolicy};
 
+/// At least what the log adds to a record, and to the batch of them all.
+const OVERHEAD_BYTES: usize = 64;
+
 /// The classic group that takes the place of a consumer group.
 pub struct Downgrade {
     pub group_id: Text,
@@ -76,8 +79,11 @@ pub fn downgrade(
         };
         classic.set_assignment(&member.id, assignment);
     }
+    let mut tombstones = Vec::new();
+    group.tombstones(group_id, &mut tombstones);
     let record = classic.record(group_id, |member| member.assignment.clone());
-    if record.encode().size() > coordinator.settings.max_record_bytes {
+    let sizes = tombstones.iter().chain([&record]).map(|record| record.encode().size() + OVERHEAD_BYTES);
+    if sizes.sum::<usize>() > coordinator.settings.max_record_bytes {
         return false;
     }
     for member in group.members.values() {
@@ -86,8 +92,7 @@ pub fn downgrade(
         }
     }
     // What would have been recorded of the consumer group ends with it.
-    draft.records.clear();
-    group.tombstones(group_id, &mut draft.records);
+    draft.records = tombstones;
     draft.downgrade(Downgrade { group_id: group_id.clone(), group: classic, rebalance });
     true
 }
