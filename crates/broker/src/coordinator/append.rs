@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(counts(&[100, 100, 100], &[1, 2, 3], 303), [2, 1]);
         assert_eq!(counts(&[100, 100, 100], &[1, 3], 303), [1, 2]);
         assert_eq!(counts(&[100, 100, 100], &[3], 303), [3], "larger than the limit, but one");
-        assert_eq!(counts(&[], &[], 303), []);
+        assert!(counts(&[], &[], 303).is_empty());
     }
 
     #[test]
