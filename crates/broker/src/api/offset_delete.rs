@@ -23,15 +23,11 @@ pub async fn handle(context: Context, mut request: OffsetDeleteRequest) -> Offse
         let unknown = unknown.into_iter().map(|partition| OffsetDeleteResponsePartition {
             partition_index: partition.partition_index,
             error_code: ErrorCode::UnknownTopicOrPartition.code(),
-            ..Default::default()
         });
         let unknown: Vec<_> = unknown.collect();
         if !unknown.is_empty() || found.is_none() {
             let partitions = unknown;
-            add(
-                &mut refused,
-                OffsetDeleteResponseTopic { name: topic.name.clone(), partitions, ..Default::default() },
-            );
+            add(&mut refused, OffsetDeleteResponseTopic { name: topic.name.clone(), partitions });
         }
         if !known.is_empty() {
             request.topics.push(OffsetDeleteRequestTopic { partitions: known, ..topic });
