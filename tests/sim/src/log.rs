@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn a_cleaner_leaves_the_newest_of_each_key() {
         let mut log = Log::default();
-        log.append([record("a", "1"), record("b", "1"), record("a", "2"), record("b", ""), record("c", "")], ());
+        log.append(
+            [record("a", "1"), record("b", "1"), record("a", "2"), record("b", ""), record("c", "")],
+            (),
+        );
         log.flush();
         let offsets = |from| log.compacted(from).iter().map(|entry| entry.offset).collect::<Vec<_>>();
         assert_eq!((offsets(0), offsets(4), offsets(5)), (vec![2, 3, 4], vec![2, 4], vec![2]));

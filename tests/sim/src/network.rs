@@ -48,8 +48,7 @@ mod tests {
     fn a_line_keeps_its_order_and_loses_all_while_cut() {
         let (mut line, mut chance) = (Line::default(), Chance::new(3));
         let weather = Weather { slow: 500, ..Weather::default() };
-        let arrivals: Vec<u64> =
-            (0..100).filter_map(|now| line.send(now, &weather, &mut chance)).collect();
+        let arrivals: Vec<u64> = (0..100).filter_map(|now| line.send(now, &weather, &mut chance)).collect();
         assert!(arrivals.len() == 100 && arrivals.is_sorted());
         line.cut(1_000);
         assert_eq!(line.send(999, &weather, &mut chance), None);

@@ -108,6 +108,9 @@ impl<C: Coordinator> Shard<C> {
             self.coordinator.replay(Replayed { record, offset: Offset::NONE, transaction: None });
         }
         self.batch.records.extend(encoded);
+        if cfg!(dohle_bug = "told-before-stored") {
+            self.ready.append(&mut effects.replies);
+        }
         self.batch.replies.append(&mut effects.replies);
         for (timer, at) in effects.timers {
             match at {

@@ -17,8 +17,8 @@ use dohle_types::ErrorCode;
 use dohle_wire::Text;
 
 use super::ledger::Ledger;
-use super::member::{Answer, Member};
-use super::truth::{Place, Spot, Truth};
+use super::member::{Answer, Member, Protocol};
+use super::truth::{AWAY, Place, Spot, Truth};
 use crate::log::Entry;
 use crate::marks::Marks;
 
@@ -38,8 +38,13 @@ enum Asked {
     Commit(Vec<(Place, i64)>),
     /// What was acknowledged when the coordinator got the request.
     Fetch(BTreeMap<Place, u64>),
-    Sync { group: Text, generation: i32 },
-    Heartbeat { group: Text },
+    Sync {
+        group: Text,
+        generation: i32,
+    },
+    Heartbeat {
+        group: Text,
+    },
     Other,
 }
 
@@ -48,7 +53,8 @@ impl Checker {
     pub fn asked(&mut self, to: ReplyTo, request: &Request) {
         let asked = match &request.ask {
             Ask::OffsetCommit(commit) => {
-                let of = |topic: &str, partition: i32| (commit.group_id.clone(), Text::from(topic), partition);
+                let of =
+                    |topic: &str, partition: i32| (commit.group_id.clone(), Text::from(topic), partition);
                 let commits = commit.topics.iter().flat_map(|topic| {
                     topic
                         .partitions
@@ -87,14 +93,22 @@ impl Checker {
             let Some(offset) = self.decided.apply(entry) else { continue };
             let commit = ledger.commit(offset).expect("somebody meant it");
             let allowed = may_commit(&self.decided, commit);
-            assert!(allowed, "FencedNeverCommits: {commit:?} in {:?}", self.decided.groups.get(&commit.place.0));
+            assert!(
+                allowed,
+                "FencedNeverCommits: {commit:?} in {:?}",
+                self.decided.groups.get(&commit.place.0)
+            );
             marks.hit("a commit is accepted");
         }
     }
 
     /// A batch is stored.
-    pub fn stored(&mut self, entries: &[Entry]) {
+    pub fn stored(&mut self, entries: &[Entry], marks: &mut Marks) {
+        let before = (self.stored.upgrades, self.stored.downgrades);
         entries.iter().for_each(|entry| _ = self.stored.apply(entry));
+        let (upgraded, downgraded) = (self.stored.upgrades > before.0, self.stored.downgrades > before.1);
+        marks.sometimes("a group with members goes over to the consumer protocol", upgraded);
+        marks.sometimes("a group with members goes back to the classic protocol", downgraded);
     }
 
     /// What was decided and not stored has never been.
@@ -105,7 +119,8 @@ impl Checker {
     /// The coordinator answers.
     pub fn answered(&mut self, to: ReplyTo, answer: &Answer, marks: &mut Marks) {
         let asked = self.asked.remove(&to);
-        let asked = asked.unwrap_or_else(|| panic!("a request is answered once, and only if it was asked: {answer:?}"));
+        let asked = asked
+            .unwrap_or_else(|| panic!("a request is answered once, and only if it was asked: {answer:?}"));
         match (asked, answer) {
             (Asked::Commit(commits), Ok(Response::OffsetCommit(response))) => {
                 for (topic, commits) in response.topics.iter().map(|topic| (topic, &commits)) {
@@ -121,7 +136,8 @@ impl Checker {
             (Asked::Fetch(floors), Ok(Response::OffsetFetch(response))) if response.error_code == 0 => {
                 for topic in &response.topics {
                     for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
-                        let place = (response.group_id.clone(), topic.name.clone(), partition.partition_index);
+                        let place =
+                            (response.group_id.clone(), topic.name.clone(), partition.partition_index);
                         self.fetched(&place, partition.committed_offset, &floors, marks);
                     }
                 }
@@ -142,8 +158,8 @@ impl Checker {
                 let id = response.member_id.as_ref().expect("a member has an id");
                 let member = self.stored.groups.get(&group).and_then(|group| group.members.get(id));
                 let epoch = member.map(|member| member.epoch);
-                // Whoever has left since is no longer there to be compared with.
-                let gone = !self.decided.has_member(&group, id);
+                // Whoever has left in the same batch is no longer there to be compared with.
+                let gone = !self.decided.has_member(&group, id) || epoch == Some(AWAY);
                 assert!(
                     epoch.is_some_and(|epoch| epoch >= response.member_epoch) || gone,
                     "StoredBeforeTold: {id} of {group} is told epoch {}, {epoch:?} is stored",
@@ -175,11 +191,16 @@ impl Checker {
         marks.hit("an acknowledged commit is fetched");
     }
 
-    /// Members that the group no longer knows own nothing that counts.
+    /// Members that the group no longer knows own nothing that counts. Neither does a member of the classic protocol that a change
+    /// of the group's protocol has put into another epoch without asking it: it is fenced with its next request.
     pub fn expel(&self, members: &mut [Member], marks: &mut Marks) {
         let owners = members.iter_mut().filter(|member| !member.owned.is_empty() && !member.void);
         for member in owners {
-            if !self.stored.has_member(&member.group, &member.id) {
+            let epoch = self.stored.epoch_after_change(&member.group, &member.id);
+            let moved = matches!(member.protocol, Protocol::Classic(_))
+                && epoch.is_some_and(|epoch| epoch != member.epoch);
+            marks.sometimes("a change of the protocol moves a member that owns partitions", moved);
+            if moved || !self.stored.has_member(&member.group, &member.id) {
                 member.void = true;
                 marks.hit("a group goes on without a member that owns partitions");
             }

@@ -13,7 +13,9 @@ use dohle_wire::messages::{
 use dohle_wire::{Message, Reader, Text, Writer};
 
 use super::ledger;
-use super::member::{Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing};
+use super::member::{
+    Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing,
+};
 
 const JOIN_VERSION: i16 = 9;
 const SYNC_VERSION: i16 = 5;
@@ -99,8 +101,7 @@ pub fn leave(member: &mut Member, hands: &mut Hands<'_>) {
         group_instance_id: member.instance.clone(),
         ..Default::default()
     };
-    let request =
-        m::LeaveGroupRequest { group_id: group, members: vec![identity], ..Default::default() };
+    let request = m::LeaveGroupRequest { group_id: group, members: vec![identity], ..Default::default() };
     let slot = &mut member.slots[Slot::Main as usize];
     hands.send(slot, LEAVE_VERSION, Ask::LeaveGroup(request), REQUEST_TIMEOUT_MS);
 }
@@ -233,7 +234,8 @@ fn joined(member: &mut Member, response: m::JoinGroupResponse, hands: &mut Hands
     hands.marks.sometimes("a leader is told to leave the assignment as it is", response.skip_assignment);
     let assigns = leads && !response.skip_assignment;
     let topics = (0..hands.catalog.len()).map(|topic| hands.catalog.partitions(topic));
-    let assigned_for: Option<Vec<i32>> = leads.then(|| topics.collect());
+    // For how many partitions an assignment was made that stays as it is, nobody remembers: the leader asks for a new one.
+    let assigned_for = leads.then(|| if assigns { topics.collect() } else { Vec::new() });
     let assignments = if assigns { assign(&response.members, hands) } else { Vec::new() };
     let request = m::SyncGroupRequest {
         group_id: member.group.clone(),
