@@ -11,6 +11,7 @@ mod config;
 mod deny;
 mod jars;
 mod schemas;
+mod sim;
 mod test;
 mod tidy;
 
@@ -78,6 +79,23 @@ enum Command {
         #[arg(long)]
         bless: bool,
     },
+    /// Simulated worlds from seeds; their invariants must hold
+    Sim {
+        #[arg(long, default_value = "groups")]
+        scenario: String,
+        /// The first seed; alone, the only one
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many; 100,000 if nothing is said
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// Print what happens; for one seed
+        #[arg(long)]
+        tell: bool,
+        /// Compile mistakes in, and see that they are found
+        #[arg(long)]
+        bugs: bool,
+    },
     /// Kill -9 under load, again and again; nothing acknowledged may be lost
     Soak {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -103,6 +121,10 @@ fn main() -> ExitCode {
             assignors::run(root, bless.then_some(assignors::Bless { cases, seed }))
         }
         Command::Clients { target, bless } => clients::run(root, target, bless),
+        Command::Sim { bugs: true, .. } => sim::bugs(root),
+        Command::Sim { scenario, seed, seeds, tell, .. } => {
+            sim::run(root, &sim::Wish { scenario, seed, seeds, tell })
+        }
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };
     match result {

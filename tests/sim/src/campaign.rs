@@ -19,7 +19,8 @@ pub struct Report {
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub name: &'static str,
-    pub run: fn(u64) -> Report,
+    /// From the seed; the flag asks for the story.
+    pub run: fn(u64, bool) -> Report,
     pub marks: &'static [&'static str],
 }
 
@@ -83,7 +84,7 @@ fn worker(scenario: Scenario, first: u64, seeds: u64, next: &AtomicU64, outcome:
 
 /// One run; a broken invariant is told in its words.
 pub fn one(scenario: Scenario, seed: u64) -> Result<Report, String> {
-    catch_unwind(AssertUnwindSafe(|| (scenario.run)(seed))).map_err(|panic| {
+    catch_unwind(AssertUnwindSafe(|| (scenario.run)(seed, false))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })

@@ -85,11 +85,13 @@ pub struct Kernel<E> {
     pub marks: Marks,
     trace: u64,
     events: u64,
+    tells: bool,
 }
 
 impl<E> Kernel<E> {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, tells: bool) -> Self {
         Self {
+            tells,
             now_ms: 0,
             order: 0,
             due: BinaryHeap::new(),
@@ -138,6 +140,13 @@ impl<E> Kernel<E> {
         self.trace = hasher.finish();
     }
 
+    /// Prints what happened, for whoever looks for a fault in one run.
+    pub fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            println!("{:>8} {}", self.now_ms, what());
+        }
+    }
+
     /// The hash of all that has happened.
     pub fn trace(&self) -> u64 {
         self.trace
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_and_then_in_the_order_of_planning() {
-        let mut kernel = Kernel::new(1);
+        let mut kernel = Kernel::new(1, false);
         kernel.after(5, "c");
         kernel.after(1, "a");
         kernel.after(5, "d");

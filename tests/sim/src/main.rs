@@ -19,6 +19,9 @@ struct Arguments {
     /// How many
     #[arg(long)]
     seeds: Option<u64>,
+    /// Print what happens; for one seed
+    #[arg(long)]
+    tell: bool,
     #[arg(long, default_value_t = 2)]
     threads: usize,
 }
@@ -35,8 +38,9 @@ fn main() -> ExitCode {
     if seeds == 1 {
         let seed = arguments.seed.unwrap_or_default();
         // Not caught: the panic tells where.
-        let report = (scenario.run)(seed);
+        let report = (scenario.run)(seed, arguments.tell);
         println!("seed {seed}: {} events, trace {:016x}", report.events, report.trace);
+        println!("1 passed, 0 failed");
         return ExitCode::SUCCESS;
     }
     std::panic::set_hook(Box::new(|_| {}));

@@ -163,6 +163,9 @@ impl<C: Coordinator> Shard<C> {
         } else if after > before {
             self.batch.units.push(after);
         }
+        if cfg!(dohle_bug = "told-before-stored") {
+            self.ready.append(&mut effects.replies);
+        }
         self.batch.replies.append(&mut effects.replies);
         for (timer, at) in effects.timers {
             match at {

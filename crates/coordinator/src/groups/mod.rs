@@ -20,6 +20,7 @@ mod list;
 mod migration;
 mod offsets;
 mod record;
+mod remembered;
 mod request;
 #[cfg(test)]
 mod script;
@@ -224,12 +225,5 @@ impl Job for consumer::Work {
     type Event = Event;
     fn run(self) -> Event {
         Event::Done(consumer::run(self))
-    }
-}
-
-impl GroupCoordinator {
-    /// Whether both remember the same, however they came to it; what is only under way is not compared. Tells the first difference.
-    pub fn remembers_like(&self, _: &Self) -> Result<(), String> {
-        Ok(())
     }
 }

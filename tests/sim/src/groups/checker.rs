@@ -17,8 +17,8 @@ use dohle_types::ErrorCode;
 use dohle_wire::Text;
 
 use super::ledger::Ledger;
-use super::member::{Answer, Member};
-use super::truth::{Place, Spot, Truth};
+use super::member::{Answer, Member, Protocol};
+use super::truth::{AWAY, Place, Spot, Truth};
 use crate::log::Entry;
 use crate::marks::Marks;
 
@@ -103,8 +103,12 @@ impl Checker {
     }
 
     /// A batch is stored.
-    pub fn stored(&mut self, entries: &[Entry]) {
+    pub fn stored(&mut self, entries: &[Entry], marks: &mut Marks) {
+        let before = (self.stored.upgrades, self.stored.downgrades);
         entries.iter().for_each(|entry| _ = self.stored.apply(entry));
+        let (upgraded, downgraded) = (self.stored.upgrades > before.0, self.stored.downgrades > before.1);
+        marks.sometimes("a group with members goes over to the consumer protocol", upgraded);
+        marks.sometimes("a group with members goes back to the classic protocol", downgraded);
     }
 
     /// What was decided and not stored has never been.
@@ -154,8 +158,8 @@ impl Checker {
                 let id = response.member_id.as_ref().expect("a member has an id");
                 let member = self.stored.groups.get(&group).and_then(|group| group.members.get(id));
                 let epoch = member.map(|member| member.epoch);
-                // Whoever has left since is no longer there to be compared with.
-                let gone = !self.decided.has_member(&group, id);
+                // Whoever has left in the same batch is no longer there to be compared with.
+                let gone = !self.decided.has_member(&group, id) || epoch == Some(AWAY);
                 assert!(
                     epoch.is_some_and(|epoch| epoch >= response.member_epoch) || gone,
                     "StoredBeforeTold: {id} of {group} is told epoch {}, {epoch:?} is stored",
@@ -187,11 +191,16 @@ impl Checker {
         marks.hit("an acknowledged commit is fetched");
     }
 
-    /// Members that the group no longer knows own nothing that counts.
+    /// Members that the group no longer knows own nothing that counts. Neither does a member of the classic protocol that a change
+    /// of the group's protocol has put into another epoch without asking it: it is fenced with its next request.
     pub fn expel(&self, members: &mut [Member], marks: &mut Marks) {
         let owners = members.iter_mut().filter(|member| !member.owned.is_empty() && !member.void);
         for member in owners {
-            if !self.stored.has_member(&member.group, &member.id) {
+            let epoch = self.stored.epoch_after_change(&member.group, &member.id);
+            let moved = matches!(member.protocol, Protocol::Classic(_))
+                && epoch.is_some_and(|epoch| epoch != member.epoch);
+            marks.sometimes("a change of the protocol moves a member that owns partitions", moved);
+            if moved || !self.stored.has_member(&member.group, &member.id) {
                 member.void = true;
                 marks.hit("a group goes on without a member that owns partitions");
             }

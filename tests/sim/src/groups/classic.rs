@@ -234,7 +234,8 @@ fn joined(member: &mut Member, response: m::JoinGroupResponse, hands: &mut Hands
     hands.marks.sometimes("a leader is told to leave the assignment as it is", response.skip_assignment);
     let assigns = leads && !response.skip_assignment;
     let topics = (0..hands.catalog.len()).map(|topic| hands.catalog.partitions(topic));
-    let assigned_for: Option<Vec<i32>> = leads.then(|| topics.collect());
+    // For how many partitions an assignment was made that stays as it is, nobody remembers: the leader asks for a new one.
+    let assigned_for = leads.then(|| if assigns { topics.collect() } else { Vec::new() });
     let assignments = if assigns { assign(&response.members, hands) } else { Vec::new() };
     let request = m::SyncGroupRequest {
         group_id: member.group.clone(),

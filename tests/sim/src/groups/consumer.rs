@@ -26,6 +26,8 @@ pub struct Settings {
     /// The longest that giving up partitions takes.
     pub revocation_ms: u64,
     pub assignor: Option<&'static str>,
+    /// Subscribes to whatever matches, instead of to names.
+    pub pattern: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -152,7 +154,8 @@ fn beat(member: &mut Member, hands: &mut Hands<'_>) {
         member_epoch: if joins { 0 } else { member.epoch },
         instance_id: member.instance.clone().filter(|_| full),
         rebalance_timeout_ms: if full { client.settings.rebalance_timeout_ms } else { -1 },
-        subscribed_topic_names: full.then(|| names.collect()),
+        subscribed_topic_names: full.then(|| names.filter(|_| client.settings.pattern.is_none()).collect()),
+        subscribed_topic_regex: client.settings.pattern.filter(|_| full).map(Text::from_static),
         server_assignor: client.settings.assignor.filter(|_| full).map(Text::from_static),
         topic_partitions: tells.then(|| by_topic(&spots)),
         ..Default::default()
@@ -192,7 +195,9 @@ pub fn answered(member: &mut Member, answer: Answer, hands: &mut Hands<'_>) {
     }
     match error(response.error_code) {
         ErrorCode::None => accepted(member, &response, hands),
-        ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => {
+        code @ (ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::GroupIdNotFound) => {
+            let lost = code == ErrorCode::GroupIdNotFound;
+            hands.marks.sometimes("a member finds that its group has become a classic one", lost);
             hands.marks.sometimes("a member is fenced and owns partitions", !member.owned.is_empty());
             client.fenced();
             member.epoch = 0;

@@ -37,11 +37,14 @@ const MARKS: &[&str] = &[
     "a coordinator is held against the replay of its log",
     "a coordinator that loads is asked",
     "a group goes on without a member that owns partitions",
+    "a group with members goes back to the classic protocol",
+    "a group with members goes over to the consumer protocol",
     "a kill keeps what nobody was told",
     "a kill loses what was appended",
     "a leader sees that topics have changed",
     "a leader is told to leave the assignment as it is",
     "a member dies and owns partitions",
+    "a member finds that its group has become a classic one",
     "a member gives up partitions",
     "a member is cut off in one direction",
     "a member is fenced and owns partitions",
@@ -65,8 +68,8 @@ const MARKS: &[&str] = &[
 ];
 
 /// Much goes wrong, then nothing any more, and in the end all is well.
-pub fn storm(seed: u64) -> Report {
-    let mut world = World::new(seed, plan::stormy);
+pub fn storm(seed: u64, tells: bool) -> Report {
+    let mut world = World::new(seed, tells, plan::stormy);
     world.run(STORM_MS);
     world.heal();
     world.check_end();
@@ -74,8 +77,8 @@ pub fn storm(seed: u64) -> Report {
 }
 
 /// Nothing goes wrong at all.
-pub fn calm(seed: u64) -> Report {
-    let mut world = World::new(seed, plan::calm);
+pub fn calm(seed: u64, tells: bool) -> Report {
+    let mut world = World::new(seed, tells, plan::calm);
     world.run(CALM_MS);
     world.heal();
     world.check_end();

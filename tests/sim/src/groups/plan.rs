@@ -31,6 +31,10 @@ pub struct Faults {
     pub cut: u64,
 }
 
+/// A pattern of topics, and how many of the first it matches.
+const PATTERN: &str = "t[01]";
+const MATCHED: usize = 2;
+
 /// Which protocols the members of one group speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Speech {
@@ -41,7 +45,7 @@ enum Speech {
 
 /// Anything may go wrong; of each kind a seed has nothing, some or much.
 pub fn stormy(chance: &mut Chance) -> Plan {
-    let mut plan = calm(chance);
+    let mut plan = planned(chance, true);
     let mut some = |much: u64| match chance.below(3) {
         0 => 0,
         1 => much.div_ceil(5),
@@ -64,6 +68,10 @@ pub fn stormy(chance: &mut Chance) -> Plan {
 
 /// Nothing goes wrong.
 pub fn calm(chance: &mut Chance) -> Plan {
+    planned(chance, false)
+}
+
+fn planned(chance: &mut Chance, with_twins: bool) -> Plan {
     let mut catalog = Catalog::default();
     for _ in 0..chance.between(1, 3) {
         catalog.add(chance.between(1, 6) as i32);
@@ -75,7 +83,7 @@ pub fn calm(chance: &mut Chance) -> Plan {
         let statics = chance.happens(300);
         for number in 0..chance.between(1, 5) {
             // In the classic protocol a second process of one instance takes the first one's place.
-            let twin = speech == Speech::Classic && chance.happens(300);
+            let twin = with_twins && speech == Speech::Classic && chance.happens(300);
             let instance_number = if twin { 0 } else { number };
             let instance =
                 (statics && chance.happens(700)).then(|| Text::from(format!("i{instance_number}")));
@@ -111,10 +119,15 @@ fn member(
     } else {
         let assignor = *chance.pick(&[None, Some("uniform"), Some("range")]);
         let revocation_ms = chance.between(0, 1_500);
+        let pattern = chance.happens(150).then_some(PATTERN);
+        if pattern.is_some() {
+            topics = (0..catalog.len()).take(MATCHED).collect();
+        }
         Protocol::Consumer(consumer::Client::new(consumer::Settings {
             rebalance_timeout_ms,
             revocation_ms,
             assignor,
+            pattern,
         }))
     };
     Member {

@@ -16,7 +16,7 @@ pub type Spot = (TopicId, i32);
 pub type Place = (Text, Text, i32);
 
 /// `LEAVE_GROUP_STATIC_MEMBER_EPOCH`: a static member is away, and keeps its place.
-const AWAY: i32 = -2;
+pub const AWAY: i32 = -2;
 
 /// Groups and offsets after some records.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,9 @@ pub struct Truth {
     /// Where the last tombstone of an offset is.
     tombstones: BTreeMap<Place, u64>,
     records: u64,
+    /// How often a group with members has changed its protocol, and which way.
+    pub upgrades: u64,
+    pub downgrades: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,18 @@ pub struct Group {
     pub members: BTreeMap<Text, Current>,
     /// No later epoch or generation may be lower.
     floor: i32,
+    speech: Speech,
+    /// It has changed its protocol while it had members.
+    converted: bool,
+}
+
+/// What the members of a group speak, once there are any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Speech {
+    #[default]
+    Nothing,
+    Classic,
+    Consumer,
 }
 
 #[derive(Clone, Debug)]
@@ -74,13 +89,16 @@ impl Truth {
                     other => panic!("{other:?} under the key of a classic group"),
                 });
                 self.group(&key.group).classic(value);
+                self.count_change(&key.group);
             }
-            (Key::ConsumerGroupMetadata(key), value) => match value {
-                Some(Value::ConsumerGroupMetadata(value)) => {
-                    self.group(&key.group_id).moves_to(Some(value.epoch))
-                }
-                _ => self.group(&key.group_id).moves_to(None),
-            },
+            (Key::ConsumerGroupMetadata(key), value) => {
+                let epoch = match value {
+                    Some(Value::ConsumerGroupMetadata(value)) => Some(value.epoch),
+                    _ => None,
+                };
+                self.group(&key.group_id).moves_to(epoch);
+                self.count_change(&key.group_id);
+            }
             (Key::ConsumerGroupMemberMetadata(key), value) => {
                 let group = self.group(&key.group_id);
                 match value {
@@ -97,6 +115,23 @@ impl Truth {
         None
     }
 
+    fn count_change(&mut self, id: &Text) {
+        let group = self.group(id);
+        let now = match (&group.classic, group.epoch) {
+            (Some(classic), None) if !classic.members.is_empty() => Speech::Classic,
+            (None, Some(_)) if !group.members.is_empty() => Speech::Consumer,
+            // In the middle of a change.
+            (Some(_), Some(_)) | (None, None) => return,
+            (Some(_), None) | (None, Some(_)) => Speech::Nothing,
+        };
+        let before = std::mem::replace(&mut group.speech, now);
+        let upgraded = before == Speech::Classic && now == Speech::Consumer;
+        let downgraded = before == Speech::Consumer && now == Speech::Classic;
+        group.converted |= upgraded || downgraded;
+        self.upgrades += u64::from(upgraded);
+        self.downgrades += u64::from(downgraded);
+    }
+
     fn group(&mut self, id: &Text) -> &mut Group {
         self.groups.entry(id.clone()).or_default()
     }
@@ -107,6 +142,15 @@ impl Truth {
             group.members.contains_key(id)
                 || group.classic.as_ref().is_some_and(|classic| classic.members.contains(id))
         })
+    }
+
+    /// The epoch or generation of a member of a group that has changed its protocol.
+    pub fn epoch_after_change(&self, group: &Text, id: &Text) -> Option<i32> {
+        let group = self.groups.get(group).filter(|group| group.converted)?;
+        match &group.classic {
+            Some(classic) => Some(classic.generation),
+            None => Some(group.members.get(id)?.epoch),
+        }
     }
 
     /// Where the log last commits that offset.

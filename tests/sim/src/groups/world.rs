@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dohle_coordinator::frame::{Job, ReplyTo};
-use dohle_coordinator::groups::{Event, Request};
+use dohle_coordinator::frame::{Job, Record, ReplyTo};
+use dohle_coordinator::groups::{Event, GroupRecord, Request};
 use dohle_coordinator::topics::Changes;
 use dohle_types::ErrorCode;
 
@@ -96,9 +96,10 @@ struct Owed {
 }
 
 impl World {
-    pub fn new(seed: u64, plan: impl FnOnce(&mut crate::kernel::Chance) -> Plan) -> Self {
-        let mut kernel = Kernel::new(seed);
+    pub fn new(seed: u64, tells: bool, plan: impl FnOnce(&mut crate::kernel::Chance) -> Plan) -> Self {
+        let mut kernel = Kernel::new(seed, tells);
         let Plan { settings, faults, catalog, members } = plan(&mut kernel.chance);
+        kernel.tell(|| format!("{settings:?} {faults:?} {catalog:?} {members:#?}"));
         for member in 0..members.len() {
             let begins = kernel.chance.below(6_000);
             kernel.after(begins, Happening::Begin { member });
@@ -213,6 +214,7 @@ impl World {
             Happening::Loaded { life } if life == self.process.life && !self.process.is_serving() => {
                 let moment = self.moment();
                 self.process.load(moment, &self.catalog);
+                self.kernel.tell(|| "the coordinator serves".to_owned());
             }
             Happening::Append { .. }
             | Happening::Flush { .. }
@@ -245,6 +247,7 @@ impl World {
             self.deliver(number, Err(code));
             return;
         }
+        self.kernel.tell(|| format!("m{member} asks as {number:?}: {:?}", request.ask));
         self.checker.asked(number, &request);
         let moment = self.moment();
         self.process.handle(moment, number, request);
@@ -279,6 +282,7 @@ impl World {
     fn append(&mut self) {
         let Some(entries) = self.process.append() else { return };
         self.kernel.note(&entries);
+        entries.iter().for_each(|entry| self.kernel.tell(|| format!("  appended: {}", told(entry))));
         self.checker.appended(&entries, &self.ledger, &mut self.kernel.marks);
         let life = self.process.life;
         let takes = self.kernel.chance.between(1, 12);
@@ -297,7 +301,7 @@ impl World {
     }
 
     fn stored(&mut self, entries: &[crate::log::Entry]) {
-        self.checker.stored(entries);
+        self.checker.stored(entries, &mut self.kernel.marks);
         if !entries.is_empty() {
             self.checker.expel(&mut self.members, &mut self.kernel.marks);
         }
@@ -305,6 +309,7 @@ impl World {
 
     fn release(&mut self, replies: Replies) {
         for (to, answer) in replies {
+            self.kernel.tell(|| format!("  answered: {to:?} {answer:?}"));
             self.checker.answered(to, &answer, &mut self.kernel.marks);
             self.deliver(to, answer);
         }
@@ -318,6 +323,7 @@ impl World {
             let (entries, _) = self.process.log.flush().expect("as many are under way");
             self.stored(&entries);
         }
+        self.kernel.tell(|| format!("the coordinator is killed; {kept} of {pending} batches are kept"));
         self.kernel.marks.hit("the coordinator is killed");
         self.kernel.marks.sometimes("a kill loses what was appended", kept < pending);
         self.kernel.marks.sometimes("a kill keeps what nobody was told", kept > 0);
@@ -375,6 +381,7 @@ impl World {
             self.kernel.at(member.paused_until_ms, Happening::Answer { member: place, life, to, answer });
             return;
         }
+        self.kernel.tell(|| format!("m{place} hears {to:?}: {answer:?}"));
         self.with_hands(place, |member, hands| member.answered(to, answer, hands));
         self.checker.expel(&mut self.members, &mut self.kernel.marks);
         self.checker.owners(&self.members);
@@ -449,9 +456,11 @@ impl World {
             self.kernel.marks.sometimes("a member dies and owns partitions", !member.owned.is_empty());
             member.die();
             let back = chance.below(12_000);
+            self.kernel.tell(|| format!("m{place} dies, for {back} ms"));
             self.kernel.after(back, Happening::Begin { member: place });
         } else if chance.happens(faults.member_leave) {
             let back = chance.below(8_000);
+            self.kernel.tell(|| format!("m{place} leaves, for {back} ms"));
             self.with_hands(place, |member, hands| match member.protocol {
                 Protocol::Classic(_) => classic::leave(member, hands),
                 Protocol::Consumer(_) => consumer::leave(member, hands),
@@ -461,6 +470,7 @@ impl World {
             self.kernel.after(back, Happening::Begin { member: place });
         } else if chance.happens(faults.member_pause) {
             let pause = chance.below(15_000);
+            self.kernel.tell(|| format!("m{place} stands still for {pause} ms"));
             member.paused_until_ms = now + pause;
             self.kernel.marks.sometimes("a member stands still for long", pause > 10_000);
         } else if chance.happens(faults.cut) {
@@ -522,4 +532,9 @@ impl World {
             }
         }
     }
+}
+
+/// A record as it reads.
+fn told(entry: &crate::log::Entry) -> String {
+    format!("{:?}", GroupRecord::decode(entry.key.clone(), entry.value.clone()))
 }

@@ -100,6 +100,11 @@ impl ClassicGroup {
         Self { since_ms: Some(now_ms), ..Self::default() }
     }
 
+    /// What the log has of the group.
+    pub fn stored(&self) -> Option<&m::GroupMetadataValue> {
+        self.stored.as_ref()
+    }
+
     pub fn phase(&self) -> &Phase {
         &self.phase
     }

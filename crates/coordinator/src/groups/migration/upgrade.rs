@@ -30,8 +30,8 @@ pub fn upgrade(
     if classic.is_empty() {
         return Ok(group);
     }
-    group.epoch = classic.generation();
-    group.assignment_epoch = classic.generation();
+    group.epoch = first_epoch(classic);
+    group.assignment_epoch = group.epoch;
     for member in classic.members() {
         let (member, target) = upgraded(coordinator, group_id, classic, member)?;
         let session_ms = member.classic.as_ref().map_or(0, |classic| classic.session_timeout_ms);
@@ -42,6 +42,12 @@ pub fn upgrade(
     group.metadata_hash = metadata_hash(coordinator, &Outlook::of(&group));
     record(group_id, &group, draft);
     Ok(group)
+}
+
+/// A group whose members are still joining for the first time has the generation 0. A member that was told this as its epoch would
+/// ask to join with every heartbeat.
+fn first_epoch(classic: &ClassicGroup) -> i32 {
+    classic.generation().max(1)
 }
 
 fn validate(coordinator: &GroupCoordinator, group_id: &str, classic: &ClassicGroup) -> Result<(), Denied> {
@@ -77,7 +83,7 @@ fn upgraded(
     }
     let subscription = protocol::subscription(spoken(group, member)).map_err(malformed)?;
     let target = protocol::assigned(&assignment, &coordinator.topics);
-    let epoch = group.generation();
+    let epoch = first_epoch(group);
     let assigned: Epochs = target
         .iter()
         .map(|(topic, partitions)| (*topic, partitions.iter().map(|at| (*at, epoch)).collect()))

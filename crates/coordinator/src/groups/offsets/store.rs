@@ -94,6 +94,20 @@ impl Offsets {
         }
     }
 
+    /// Whether both remember the same. The order counts all commits of a log, which has fewer once it is compacted.
+    pub(in crate::groups) fn remembers_like(&self, other: &Self) -> Result<(), String> {
+        let unordered = |offsets: &Self| {
+            let mut offsets = offsets.clone();
+            let pending = offsets.pending.values_mut().flat_map(BTreeMap::values_mut);
+            let all = offsets.by_group.values_mut().chain(pending).flat_map(BTreeMap::values_mut);
+            all.flat_map(BTreeMap::values_mut).for_each(|committed| committed.order = 0);
+            offsets.replayed = 0;
+            offsets
+        };
+        let (one, two) = (unordered(self), unordered(other));
+        if one == two { Ok(()) } else { Err(format!("offsets are {one:#?} here, and {two:#?} there")) }
+    }
+
     pub(super) fn put(
         &mut self,
         group: &Text,
