@@ -127,7 +127,7 @@ fn static_members_come_back() {
         told.retain(|name, _| !name.contains("-m2"));
         told
     };
-    // franz-go begins a session of the new protocol anew when another member comes, and tells its caller so.
+    // In the new protocol franz-go comes back only when the session of the one before has ended, so that others read meanwhile.
     let silent = |cast: &&Cast| cast.client != Client::FranzGo || cast.protocol == Classic;
     for (cast, mut told) in casts.iter().zip(before).filter(|(cast, _)| silent(cast)) {
         told.retain(|name, _| !name.contains("-m2"));
