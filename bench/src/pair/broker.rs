@@ -89,9 +89,9 @@ impl Broker {
         Ok(Self { child, folder, command, address: format!("127.0.0.1:{port}"), started, process })
     }
 
-    /// SIGKILL, and the same program on the same folder again. It need not listen yet.
+    /// SIGTERM, and the same program on the same folder again. It need not listen yet.
     pub fn restart(&mut self) -> Outcome<()> {
-        self.child.kill()?;
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         self.child.wait()?;
         let said = File::options().append(true).open(self.folder.join("said"))?;
         self.command.stderr(said.try_clone()?).stdout(said);

@@ -204,7 +204,7 @@ pub fn idle_groups(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     ])
 }
 
-/// Killed with a million committed offsets in the log, and started again: what they add to the time until a group's are told.
+/// Stopped with a million committed offsets in the log, and started again: what they add to the time until a group's are told.
 pub fn loading(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const PARTITIONS: i32 = 1_000;
     const GROUP: &str = "loaded";

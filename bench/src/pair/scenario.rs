@@ -208,7 +208,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "loading",
-        about: "killed with 1,000,000 committed offsets in one partition of __consumer_offsets, and started again",
+        about: "stopped with 1,000,000 committed offsets in one partition of __consumer_offsets, and started again",
         contestants: &[KAFKA, DOHLE_SYNCED],
         measure: groups::loading,
         bars: &[Bar { metric: "us_per_offset", of: DOHLE_SYNCED, bound: Bound::Most(1.0) }],

@@ -161,6 +161,11 @@ impl Session {
         (reply["ok"] == true).then_some(reply)
     }
 
+    /// A command that may end in any way.
+    pub fn outcome(&mut self, command: &str) -> Value {
+        self.reply(command)
+    }
+
     fn reply(&mut self, command: &str) -> Value {
         let line = self.conversation.ask(command, STEP_LIMIT);
         serde_json::from_str(&line)

@@ -127,7 +127,9 @@ fn static_members_come_back() {
         told.retain(|name, _| !name.contains("-m2"));
         told
     };
-    for (cast, mut told) in casts.iter().zip(before) {
+    // In the new protocol franz-go comes back only when the session of the one before has ended, so that others read meanwhile.
+    let silent = |cast: &&Cast| cast.client != Client::FranzGo || cast.protocol == Classic;
+    for (cast, mut told) in casts.iter().zip(before).filter(|(cast, _)| silent(cast)) {
         told.retain(|name, _| !name.contains("-m2"));
         let now = stayed(&mut scene, cast);
         scene.checks.equal(now, told, format!("{}: what the other was told", cast.group));
@@ -154,5 +156,5 @@ fn static_members_come_back() {
     scene.drain();
     scene.judge("static members that were killed", false);
     scene.curtain();
-    scene.checks.finish(3 * casts.len() + kept.len());
+    scene.checks.finish(3 * casts.len() - 1 + kept.len());
 }

@@ -33,11 +33,11 @@ impl History {
         History { host, ledgers: BTreeMap::new(), folder: folder.to_owned() }
     }
 
-    /// Plays all of it. `topic` has two partitions with records in both.
-    pub fn play(&mut self, topic: &'static str) {
-        self.host.alter("by-hand", &format!("topic={topic} partition=0 offset=3"));
-        self.host.alter("by-hand", &format!("topic={topic} partition=1 offset=4 metadata=why"));
-        self.host.alter("by-hand", &format!("topic={topic} partition=0 offset=5"));
+    /// Plays all of it. `topic` has one partition, with records that come by one fetch; the partitions of `other` are two.
+    pub fn play(&mut self, topic: &'static str, other: &str) {
+        self.host.alter("by-hand", &format!("topic={other} partition=0 offset=3"));
+        self.host.alter("by-hand", &format!("topic={other} partition=1 offset=4 metadata=why"));
+        self.host.alter("by-hand", &format!("topic={other} partition=0 offset=5"));
         for (group, protocol, assignor, instance, reads) in [
             ("classic", Protocol::Classic, "range", None, Reads::Topic(topic)),
             ("classic-static", Protocol::Classic, "cooperative-sticky", Some("one"), Reads::Topic(topic)),
@@ -48,7 +48,7 @@ impl History {
             let instance = instance.map(str::to_owned);
             let part =
                 Part { group: group.to_owned(), protocol, assignor, reads, instance, session: SESSION };
-            self.join(&part, 1, Until::Committed(2));
+            self.join(&part, 1, Until::Committed(1));
             if part.instance.is_none() {
                 self.host.leave(&member(group, 1));
             }
@@ -61,16 +61,16 @@ impl History {
             instance: None,
             session: SESSION,
         };
-        self.join(&upgraded(Protocol::Classic, "range"), 1, Until::Committed(2));
+        self.join(&upgraded(Protocol::Classic, "range"), 1, Until::Committed(1));
         self.host.leave(&member("upgraded", 1));
-        self.join(&upgraded(Protocol::Consumer, "uniform"), 2, Until::Owns(2));
+        self.join(&upgraded(Protocol::Consumer, "uniform"), 2, Until::Owns(1));
         self.host.leave(&member("upgraded", 2));
-        self.join(&upgraded(Protocol::Classic, "range"), 3, Until::Owns(2));
+        self.join(&upgraded(Protocol::Classic, "range"), 3, Until::Owns(1));
         self.host.leave(&member("upgraded", 3));
-        self.host.forget("by-hand", &format!("topic={topic} partition=1"));
+        self.host.forget("by-hand", &format!("topic={other} partition=1"));
         self.host.remove("classic");
         self.host.remove("consumer");
-        self.host.promise("promised", &format!("topic={topic} partition=0 offset=7"));
+        self.host.promise("promised", &format!("topic={other} partition=0 offset=7"));
         self.host.keep();
     }
 

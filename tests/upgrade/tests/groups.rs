@@ -3,6 +3,7 @@
 //! With `DOHLE_TEST_TARGET=kafka` Kafka takes all turns: so the tests are proved.
 #![allow(clippy::disallowed_methods)] // drives real programs
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::checks::Checks;
@@ -91,7 +92,7 @@ fn groups_go_over_and_back() {
     scene.curtain();
     node.end(End::Clean);
     let mut tools = Tools::start(node.folder());
-    let logs: Vec<_> = files(&node.log_dir(), "log").into_iter().filter(is_of_offsets).collect();
+    let logs: Vec<_> = files(&node.log_dir(), "log").into_iter().filter(|f| is_of_offsets(f)).collect();
     let dumped = accepts(&mut tools, "--offsets-decoder --deep-iteration", &logs);
     scene
         .checks
@@ -99,7 +100,7 @@ fn groups_go_over_and_back() {
     scene.checks.finish(turns().len() + 2 + 2 * 4 + 1);
 }
 
-fn is_of_offsets(path: &std::path::PathBuf) -> bool {
+fn is_of_offsets(path: &Path) -> bool {
     path.display().to_string().contains("/__consumer_offsets-")
 }
 
@@ -129,8 +130,9 @@ fn playable(node: &mut Node, name: &str) -> bool {
     playable
 }
 
-/// What differs from run to run, and from broker to broker: ids that are drawn, and times.
-const DRAWN: [&str; 5] = [
+/// What differs from run to run, and from broker to broker: ids that are drawn, times, a record's place in its batch.
+const DRAWN: [&str; 6] = [
+    r"\bsequence: -?\d+ => sequence: {n}",
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12} => {uuid}",
     r#"("?(?:[a-zA-Z]*[tT]imestamp|CreateTime|LogAppendTime|position|baseOffset|size|crc)"?: ?)-?\d+ => ${1}{n}"#,
     r#"("(?:memberId|topicId|producerId)":)"[A-Za-z0-9_-]{22}" => ${1}"{uuid}""#,
@@ -139,6 +141,7 @@ const DRAWN: [&str; 5] = [
 ];
 const FORMATTERS: [&str; 2] = ["OffsetsMessageFormatter", "GroupMetadataMessageFormatter"];
 const READ: &str = "read-me";
+const OTHER: &str = "other";
 
 /// One history on Kafka and on the program under test; Kafka's formatters and its dump print the same of both.
 #[test]
@@ -173,17 +176,18 @@ fn printed(program: Program) -> Option<Vec<(&'static str, Vec<String>)>> {
     node.start(program);
     let mut tools = Tools::start(node.folder());
     let mut client = Client::FranzGo.start(&node.bootstrap(), node.folder());
-    let contents = Contents { seed: 3, partitions: 2, count: 40, header_nulls: true };
-    client.ask(&format!("create topic={READ} partitions=2 replicas=1 config=retention.ms:-1"));
+    let contents = Contents { seed: 3, partitions: 1, count: 40, header_nulls: true };
+    client.ask(&format!("create topic={READ} partitions=1 replicas=1 config=retention.ms:-1"));
+    client.ask(&format!("create topic={OTHER} partitions=2 replicas=1"));
     client.ask(&format!("produce topic={READ} idempotent=true {}", contents.arguments()));
-    History::on(&node.bootstrap(), node.folder()).play(READ);
+    History::on(&node.bootstrap(), node.folder()).play(READ, OTHER);
     let normal = Normal::of(Vec::new(), &DRAWN.map(str::to_owned));
     let mut all: Vec<(&'static str, Vec<String>)> = FORMATTERS
         .into_iter()
         .map(|f| (f, normal.lines(&formatted(&mut tools, &node.bootstrap(), f), &[])))
         .collect();
     node.end(End::Clean);
-    let logs: Vec<_> = files(&node.log_dir(), "log").into_iter().filter(is_of_offsets).collect();
+    let logs: Vec<_> = files(&node.log_dir(), "log").into_iter().filter(|f| is_of_offsets(f)).collect();
     let dumped = accepts(&mut tools, "--offsets-decoder --deep-iteration", &logs);
     // How records are put together in batches is the broker's own affair.
     let records: Vec<&str> = dumped.lines().filter(|l| l.starts_with("| ")).collect();

@@ -23,7 +23,7 @@ const REBALANCE_TIMEOUT_MS: i32 = 300_000;
 fn join(group: &str, member: &str, session: Duration, subscription: &Bytes) -> JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol {
         name: PROTOCOL.into(),
-        metadata: subscription.clone().into(),
+        metadata: subscription.clone(),
         ..Default::default()
     };
     JoinGroupRequest {
@@ -96,7 +96,7 @@ impl Alone {
         checked("JoinGroup", joined.error_code)?;
         let given = SyncGroupRequestAssignment {
             member_id: joined.member_id.clone(),
-            assignment: assignment(topic, &[0]).into(),
+            assignment: assignment(topic, &[0]),
             ..Default::default()
         };
         checked("SyncGroup", connection.call(&sync(group, &joined, vec![given]))?.error_code)?;
@@ -168,7 +168,7 @@ impl Hall {
         let start = Moment::now();
         let everybody: Vec<usize> = (0..self.members.len()).collect();
         self.get_ids(&everybody)?;
-        self.rebalance(start)?;
+        self.rebalance()?;
         Ok(start.elapsed())
     }
 
@@ -235,7 +235,7 @@ impl Hall {
         seat.connection.sender.send(&mut Frame::new(&request, version)?)
     }
 
-    fn rebalance(&mut self, _start: Moment) -> Outcome<()> {
+    fn rebalance(&mut self) -> Outcome<()> {
         let version = self.members[0].connection.versions.of(ApiKey::JoinGroup)?;
         for seat in 0..self.members.len() {
             self.send_join(seat, version)?;
@@ -267,7 +267,7 @@ impl Hall {
             let mine: Vec<i32> = (0..self.partitions).filter(|p| *p as usize % count == index).collect();
             SyncGroupRequestAssignment {
                 member_id: member.member_id.clone(),
-                assignment: assignment(&self.topic, &mine).into(),
+                assignment: assignment(&self.topic, &mine),
                 ..Default::default()
             }
         };

@@ -27,6 +27,8 @@ pub const PATTERN: &str = "^load-.*";
 pub const PARTITIONS: u64 = 12;
 /// Members that are gone have to be noticed: short for a test, long for a machine that is busy.
 pub const SESSION: Duration = Duration::from_secs(6);
+/// A static member has to be back within its session, also where programs start slowly.
+const STATIC_SESSION: Duration = Duration::from_secs(25);
 /// A pause after which a member is no member any more.
 pub const LONG_PAUSE: Duration = Duration::from_secs(9);
 const WAIT_LIMIT: Duration = Duration::from_secs(90);
@@ -166,7 +168,7 @@ impl Scene {
             assignor: cast.assignor,
             reads: cast.reads.clone(),
             instance,
-            session: SESSION,
+            session: if cast.statics { STATIC_SESSION } else { SESSION },
         };
         self.hosts.get_mut(&host).expect("a host that was begun").join(&name, &part, &ledger);
         self.performers.push(Performer {
