@@ -76,6 +76,25 @@ pub fn franz_go() -> PathBuf {
     built.join("client")
 }
 
+/// The tests that franz-go's `kgo` package brings, at the version in `go/go.mod`: the program, and the package's folder in the
+/// module cache, where it has to run.
+pub fn kgo_tests() -> (PathBuf, PathBuf) {
+    const PACKAGE: &str = "github.com/twmb/franz-go/pkg/kgo";
+    let module = sources().join("go");
+    let inputs = ["go.mod", "go.sum"].map(|f| module.join(f));
+    let go = |arguments: &[&str]| {
+        let mut go = Command::new("go");
+        run(go.current_dir(&module).args(arguments).arg(PACKAGE), &[], INSTALL_LIMIT)
+    };
+    let built = installed("kgo-tests", &inputs, |folder| {
+        let program = folder.join("kgo.test").display().to_string();
+        go(&["test", "-c", "-vet=off", "-buildvcs=false", "-mod=readonly", "-o", &program]);
+    });
+    let folder =
+        String::from_utf8(go(&["list", "-mod=readonly", "-f", "{{.Dir}}"])).expect("go prints a path");
+    (built.join("kgo.test"), PathBuf::from(folder.trim()))
+}
+
 /// The `node_modules` of `node/package-lock.json`.
 pub fn node_modules() -> PathBuf {
     let inputs = ["package.json", "package-lock.json"].map(|f| sources().join("node").join(f));

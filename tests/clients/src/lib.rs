@@ -19,6 +19,7 @@ pub mod content;
 pub mod install;
 pub mod normal;
 pub mod process;
+pub mod results;
 pub mod script;
 pub mod target;
 pub mod tools;
