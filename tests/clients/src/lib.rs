@@ -13,6 +13,7 @@
 //! `docs/clients.md` tells how to run it and what each client must answer.
 #![allow(clippy::disallowed_methods)] // around the platform, not in it: real processes, files and clocks are the point
 
+pub mod advertised;
 pub mod checks;
 pub mod client;
 pub mod content;

@@ -8,34 +8,114 @@ use std::path::Path;
 use std::time::Duration;
 
 use dohle_tests_clients::checks::Checks;
+use dohle_tests_clients::client::{Client, Session};
 use dohle_tests_clients::install;
 use dohle_tests_clients::normal::Normal;
+use dohle_tests_clients::results::{self, Figures};
 use dohle_tests_clients::script::{Answer, Case, Script};
 use dohle_tests_clients::target::{Given, Kind, Target};
 use dohle_tests_clients::tools::Tools;
 
 /// Kafka's broker follows its metadata log a moment after the controller has answered; a person's next command comes later.
 const KAFKA_SETTLES: Duration = Duration::from_millis(150);
+/// Of Kafka and its tools.
+const VERSION: &str = "4.3.1";
+/// Groups gather at once and beat often, and the topic of their offsets is small.
+const SETTINGS: [(&str, &str); 4] = [
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("group.consumer.min.heartbeat.interval.ms", "300"),
+    ("group.consumer.heartbeat.interval.ms", "300"),
+    ("offsets.topic.num.partitions", "3"),
+];
 
 #[test]
 fn topics() {
-    script("topics", 59);
+    script("topics", 59, &[]);
 }
 
 #[test]
 fn configs() {
-    script("configs", 58);
+    script("configs", 58, &[]);
 }
 
 #[test]
 fn records() {
-    script("records", 46);
+    script("records", 46, &[]);
 }
 
 #[test]
 fn cluster() {
-    script("cluster", 22);
+    script("cluster", 22, &[]);
 }
+
+/// Commands that fail before they ask a broker, of every tool.
+#[test]
+fn mistakes() {
+    script("mistakes", 0, &[]);
+}
+
+#[test]
+fn performance() {
+    script("performance", 0, &[]);
+}
+
+#[test]
+fn performance_in_groups() {
+    script("performance-in-groups", 0, &[JOIN_GROUP]);
+}
+
+#[test]
+fn client_metrics() {
+    script("client-metrics", 0, &[]);
+}
+
+#[test]
+fn groups() {
+    script("groups", 0, &[JOIN_GROUP, "OffsetDelete(47) v0"]);
+}
+
+#[test]
+fn groups_of_the_consumer_protocol() {
+    script("groups-consumer", 0, &[CONSUMER_GROUP_HEARTBEAT, JOIN_GROUP]);
+}
+
+#[test]
+fn group_offsets() {
+    script("group-offsets", 0, &[JOIN_GROUP, "OffsetDelete(47) v0"]);
+}
+
+#[test]
+fn group_configs() {
+    script("group-configs", 0, &[CONSUMER_GROUP_HEARTBEAT]);
+}
+
+#[test]
+fn share_groups() {
+    script("groups-share", 0, &["ShareGroupHeartbeat(76) v1"]);
+}
+
+#[test]
+fn streams_groups() {
+    script("groups-streams", 0, &["StreamsGroupHeartbeat(88) v0"]);
+}
+
+#[test]
+fn replicas() {
+    script("replicas", 0, &["ElectLeaders(43) v2", "AlterPartitionReassignments(45) v0"]);
+}
+
+#[test]
+fn security() {
+    script("security", 0, &["DescribeAcls(29) v2", "DescribeDelegationToken(41) v2"]);
+}
+
+#[test]
+fn transactions() {
+    script("transactions", 0, &["ListTransactions(66) v0", "DescribeProducers(61) v0"]);
+}
+
+const JOIN_GROUP: &str = "JoinGroup(11) v5";
+const CONSUMER_GROUP_HEARTBEAT: &str = "ConsumerGroupHeartbeat(68) v1";
 
 /// The APIs that a broker has to advertise; a script alone would be content with none.
 #[test]
@@ -78,14 +158,21 @@ const ADVERTISED: [&str; 20] = [
     "DescribeTopicPartitions",
 ];
 
-fn script(name: &str, owed: usize) {
-    let target = Target::with(Given::ByFile, &[]);
+/// `needs` are the APIs without which a script would only show that they are missing; Kafka has them all.
+fn script(name: &str, owed: usize, needs: &[&str]) {
+    let target = Target::with(Given::ByFile, &SETTINGS);
+    if let Some(need) = target.lacks(needs) {
+        println!("*** tools: THE SCRIPT {name} IS NOT RUN against this broker: it does not advertise {need}");
+        let figures = Figures { denied: [(format!("waits for {need}"), owed)].into(), ..Figures::default() };
+        return results::record("tools", name, VERSION, target.kind, &figures);
+    }
+    let mut client = Client::Java.start(&target.bootstrap(), target.folder());
     let mut tools = Tools::start(target.folder());
     let script = Script::read(&install::sources().join("golden").join(format!("{name}.txt")));
     let normal = names(&target);
     let mut checks = Checks::of(name);
     let answers: Vec<Answer> =
-        script.cases.iter().map(|case| answer(case, &mut tools, &normal, &target)).collect();
+        script.cases.iter().map(|case| answer(case, &mut tools, &mut client, &normal, &target)).collect();
     if std::env::var_os("DOHLE_BLESS").is_some() {
         assert_eq!(target.kind, Kind::Kafka, "only Apache Kafka's answers are written down");
         script.bless(&answers);
@@ -97,6 +184,8 @@ fn script(name: &str, owed: usize) {
         checks.that(true, "compared");
         differences.extend(case.difference(answer));
     }
+    let (passed, failed) = (answers.len() - differences.len(), differences.len());
+    results::record("tools", name, VERSION, target.kind, &Figures { passed, failed, ..Figures::default() });
     let (differing, all) = (differences.len(), differences.join("\n"));
     assert!(
         differences.is_empty(),
@@ -106,7 +195,10 @@ fn script(name: &str, owed: usize) {
     checks.finish(owed);
 }
 
-fn answer(case: &Case, tools: &mut Tools, normal: &Normal, target: &Target) -> Answer {
+fn answer(case: &Case, tools: &mut Tools, client: &mut Session, normal: &Normal, target: &Target) -> Answer {
+    for command in &case.before {
+        client.ask(command);
+    }
     for (file, _) in &case.files {
         let lines: Vec<&str> =
             case.files.iter().filter(|(f, _)| f == file).map(|(_, text)| text.as_str()).collect();

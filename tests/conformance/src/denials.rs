@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dohle_tests_clients::advertised::{Advertised, Need};
 use dohle_tests_clients::target::{Kind, Target};
-
-use crate::advertised::{Advertised, Need};
 
 /// The denials that hold for one broker.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Tests that others wrote, run unchanged against the broker under test.
 //!
-//! Owns: which of their tests are not asked yet and why ([`denials`]), what the broker says it can do ([`advertised`]), and how
+//! Owns: which of their tests are not asked yet and why ([`denials`]), and how
 //! the tests of a Go package ([`go_tests`]) and Kafka's system-test programs ([`programs`]) are run and listened to.
 //! Never: judges by a rule of our own what a suite judges itself; contains a suite's code.
 //!
@@ -12,7 +12,6 @@
 //! `docs/strangers.md` tells how to run it.
 #![allow(clippy::disallowed_methods)] // around the platform, not in it: real processes, files and clocks are the point
 
-pub mod advertised;
 pub mod denials;
 pub mod go_tests;
 pub mod programs;

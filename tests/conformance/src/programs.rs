@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use dohle_tests_clients::advertised::{Advertised, Need};
 use dohle_tests_clients::client::jvm;
 use dohle_tests_clients::install;
 use dohle_tests_clients::process::Process;
@@ -13,7 +14,6 @@ use dohle_tests_clients::results::{self, Figures};
 use dohle_tests_clients::target::{Given, Target};
 use serde_json::Value;
 
-use crate::advertised::{Advertised, Need};
 use crate::denials::Denials;
 
 const SUITE: &str = "kafka-programs";
