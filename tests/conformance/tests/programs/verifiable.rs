@@ -231,3 +231,45 @@ fn ends_committed(members: &[&[Value]]) -> u64 {
     }
     ends.values().sum()
 }
+
+const COPIER: &str = "org.apache.kafka.tools.TransactionalMessageCopier";
+const COPIED: &str = "copied";
+const COPIED_RECORDS: u64 = 5_000;
+
+/// Copies a partition in transactions, some of them aborted; the broker is killed. Whoever reads what is committed reads the
+/// original: each record once, in its order.
+#[test]
+fn transactional_copier() {
+    let Some(mut stage) = Stage::of("transactional-message-copier", &SETTINGS) else { return };
+    create_topic(&stage, 1);
+    let mut admin = Client::Java.start(&stage.target.bootstrap(), stage.target.folder());
+    admin.ask(&format!("create topic={COPIED} partitions=1 replicas=1"));
+    let arguments = format!("--bootstrap-server {{broker}} --topic {TOPIC} --max-messages {COPIED_RECORDS}");
+    stage.program(PRODUCER, &arguments).succeeds(LIMIT);
+    let arguments = format!(
+        "--broker-list {{broker}} --input-topic {TOPIC} --input-partition 0 --output-topic {COPIED} \
+         --consumer-group copier --transaction-size 100 --transactional-id copier --enable-random-aborts"
+    );
+    let mut copier = stage.program(COPIER, &arguments);
+    let copied =
+        |events: &[Value]| events.iter().filter_map(|e| e["totalProcessed"].as_u64()).max().unwrap_or(0);
+    copier.until("a part of the copy", LIMIT, |events| copied(events) > COPIED_RECORDS / 5);
+    stage.target.kill();
+    stage.target.restart();
+    let events = copier.succeeds(LIMIT * 2).events();
+    let mut checks = Checks::of("transactional-message-copier");
+    let last = events.iter().rfind(|e| !e["remaining"].is_null()).expect("the copier tells how far it is");
+    checks.equal(last["remaining"].as_u64(), Some(0), "records that remain");
+    let committed = stage.file("committed.properties", "isolation.level=read_committed\n");
+    let arguments = format!(
+        "--bootstrap-server {{broker}} --topic {COPIED} --group-id reader --max-messages {COPIED_RECORDS} --verbose \
+         --command-config {}",
+        committed.display()
+    );
+    let read = stage.program(CONSUMER, &arguments).succeeds(LIMIT).events();
+    let values: Vec<&str> = named(&read, "record_data").filter_map(|e| e["value"].as_str()).collect();
+    let wanted: Vec<String> = (0..COPIED_RECORDS).map(|n| n.to_string()).collect();
+    checks.that(values == wanted, format!("{} committed records are the original", values.len()));
+    checks.finish(2);
+    stage.passed();
+}
