@@ -29,9 +29,14 @@ impl Rule {
     }
 }
 
-/// In every script: the ids of topics, and the number that the tools' JVM gives to each admin client.
-const RULES: [&str; 2] =
-    [r"\bTopicId: \S{22}\b => TopicId: {topic-id}", r"\badminclient-\d+\b => adminclient-{n}"];
+/// In every script: the ids of topics, the number that the tools' JVM gives to each admin client, and sets that Java prints in an
+/// order which each JVM draws anew.
+const RULES: [&str; 4] = [
+    r"\bTopicId: \S{22}\b => TopicId: {topic-id}",
+    r"\badminclient-\d+\b => adminclient-{n}",
+    r"( options| scenarios): \[.*\]$ => $1: {a set}",
+    r"(Valid states are): .*$ => $1: {a set}",
+];
 
 impl Normal {
     /// `names` are pairs of what stands in this run and what stands in a script; `rules` hold beside the fixed ones.
