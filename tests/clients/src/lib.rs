@@ -14,6 +14,7 @@
 //! `docs/clients.md` tells how to run it and what each client must answer.
 #![allow(clippy::disallowed_methods)] // around the platform, not in it: real processes, files and clocks are the point
 
+pub mod advertised;
 pub mod checks;
 pub mod client;
 pub mod content;
@@ -21,6 +22,7 @@ pub mod groups;
 pub mod install;
 pub mod normal;
 pub mod process;
+pub mod results;
 pub mod script;
 pub mod target;
 pub mod tools;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::advertised::{Advertised, Need};
 use crate::client::jvm;
 use crate::install;
 use crate::process::{Process, run};
@@ -91,6 +92,19 @@ impl Target {
     /// Whether the broker that runs advertises an API.
     pub fn serves(&self, api: i16) -> bool {
         serves(self.port, api)
+    }
+
+    /// The first API of `needs` (`Name(key) vN`) that the broker does not advertise. Kafka is taken to have all.
+    pub fn lacks<'a>(&self, needs: &[&'a str]) -> Option<&'a str> {
+        if self.kind == Kind::Kafka {
+            return None;
+        }
+        let broker = Advertised::by(&self.bootstrap());
+        let missing = |need: &&&str| {
+            let parsed = Need::parse(need).unwrap_or_else(|| panic!("'{need}' is no API at a version"));
+            !broker.has(&parsed)
+        };
+        needs.iter().find(missing).copied()
     }
 
     pub fn controller(&self) -> String {
