@@ -30,6 +30,8 @@ use crate::partition::Partition;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a partition that could not be loaded is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long after a refused append a shard is loaded again that nobody asks for.
+const RELOAD_AFTER: Duration = Duration::from_secs(1);
 
 /// How a coordinator of this kind is run, by the configuration.
 pub struct Terms {
@@ -212,15 +214,28 @@ impl<C: Hosted> Host<C> {
         self.actives().iter().for_each(|active| active.advance(core));
     }
 
-    /// A shard's records were not appended: it ends, and another is loaded in its place.
+    /// A shard's records were not appended: it ends, and another is loaded for the next request, or after [`RELOAD_AFTER`] for the
+    /// sake of its timers. A log that goes on refusing is not asked all the time.
     pub(super) fn failed(&self, core: &Rc<Core>, active: &Rc<Active<C>>, code: ErrorCode) {
         active.end(code);
         let id = active.id;
         let is_it =
             matches!(self.slots.borrow().get(&id), Some(Slot::Active(held)) if Rc::ptr_eq(held, active));
-        if is_it && !self.closed.get() {
-            self.load(core, id, Vec::new());
+        if !is_it {
+            return;
         }
+        self.slots.borrow_mut().remove(&id);
+        let core = core.clone();
+        task::spawn(async move {
+            task::sleep(RELOAD_AFTER).await;
+            let (host, image) = (C::host(&core), core.image());
+            let topic = image.topics.by_id(id.topic);
+            let leads = topic.and_then(|topic| topic.partitions.get(id.partition));
+            let leads = leads.is_some_and(|state| state.leader == core.shared().node);
+            if leads && !host.is_closed() && !host.slots.borrow().contains_key(&id) {
+                host.load(&core, id, Vec::new());
+            }
+        });
     }
 
     /// Answers whoever waits, and takes no more requests. What was decided is appended first.
