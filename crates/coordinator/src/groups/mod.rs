@@ -50,7 +50,7 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 #[derive(Debug)]
 pub enum Group {
     Classic(Box<ClassicGroup>),
-    Consumer(ConsumerGroup),
+    Consumer(Box<ConsumerGroup>),
 }
 
 impl Group {

@@ -197,7 +197,7 @@ impl Rig {
 
 fn consumer_groups(coordinator: &GroupCoordinator) -> BTreeMap<&Text, &ConsumerGroup> {
     let consumer = |(id, group)| match group {
-        &Group::Consumer(ref group) => Some((id, group)),
+        &Group::Consumer(ref group) => Some((id, &**group)),
         Group::Classic(_) => None,
     };
     coordinator.groups.iter().filter_map(consumer).collect()
