@@ -2,7 +2,8 @@
 
 use dohle_types::ErrorCode;
 
-use super::{Answer, Coordinator, ReplyTo};
+use super::shard::{BATCH_OVERHEAD, size_in_log};
+use super::{Answer, Coordinator, Record, ReplyTo};
 
 /// Collected during one event; taken apart by the [`super::Shard`].
 pub struct Effects<C: Coordinator> {
@@ -12,6 +13,8 @@ pub struct Effects<C: Coordinator> {
     pub(super) timers: Vec<(C::Timer, Option<u64>)>,
     pub(super) jobs: Vec<C::Job>,
     pub(super) divisible: bool,
+    /// The largest batch of records that the log takes.
+    pub(super) max_batch_bytes: usize,
 }
 
 impl<C: Coordinator> Default for Effects<C> {
@@ -23,6 +26,7 @@ impl<C: Coordinator> Default for Effects<C> {
             timers: Vec::new(),
             jobs: Vec::new(),
             divisible: false,
+            max_batch_bytes: usize::MAX,
         }
     }
 }
@@ -31,6 +35,13 @@ impl<C: Coordinator> Effects<C> {
     /// Appends a record.
     pub fn record(&mut self, record: C::Record) {
         self.records.push(record);
+    }
+
+    /// Whether the log takes this record beside those decided so far. What it does not take would undo the whole event, so whoever
+    /// has something else to answer asks before.
+    pub fn fits(&self, record: &C::Record) -> bool {
+        let decided = self.records.iter().map(|decided| size_in_log(&decided.encode())).sum::<usize>();
+        BATCH_OVERHEAD + decided + size_in_log(&record.encode()) <= self.max_batch_bytes
     }
 
     pub fn records(&mut self, records: impl IntoIterator<Item = C::Record>) {

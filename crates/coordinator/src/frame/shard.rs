@@ -5,7 +5,7 @@ use dohle_types::{ErrorCode, Offset, ProducerId};
 use super::{Answer, Coordinator, Effects, EncodedRecord, Moment, Record, Replayed, ReplyTo, Timers};
 
 /// What the log adds to a batch of records, at most.
-const BATCH_OVERHEAD: usize = 61;
+pub(super) const BATCH_OVERHEAD: usize = 61;
 /// What the log adds to a record, at most, beside its key and value.
 const RECORD_OVERHEAD: usize = 21;
 
@@ -136,7 +136,7 @@ impl<C: Coordinator> Shard<C> {
     }
 
     fn event(&mut self, work: impl FnOnce(&mut C, &mut Effects<C>)) {
-        let mut effects = Effects::default();
+        let mut effects = Effects { max_batch_bytes: self.max_batch_bytes, ..Effects::default() };
         work(&mut self.coordinator, &mut effects);
         self.ready.append(&mut effects.at_once);
         let encoded: Vec<EncodedRecord> = effects.records.iter().map(Record::encode).collect();

@@ -11,6 +11,8 @@ use super::request::Call;
 use super::{Effects, Group, GroupCoordinator, GroupRecord, Response, classic, offsets};
 
 pub(super) fn groups(c: &GroupCoordinator, call: &Call, ids: Vec<Text>, effects: &mut Effects) {
+    // A crash that leaves a part of them leaves a group with fewer offsets, which can be deleted again.
+    effects.divisible();
     let mut results = Vec::with_capacity(ids.len());
     let mut seen = BTreeSet::new();
     // A group that is named twice is answered once.

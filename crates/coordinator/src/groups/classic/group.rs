@@ -293,10 +293,10 @@ impl ClassicGroup {
         if self.is_leader(old_id) {
             self.leader = Some(new_id.clone());
         }
-        if let Some(unsynced) = self.phase.unsynced() {
-            if unsynced.remove(old_id) {
-                unsynced.insert(new_id.clone());
-            }
+        if let Some(unsynced) = self.phase.unsynced()
+            && unsynced.remove(old_id)
+        {
+            unsynced.insert(new_id.clone());
         }
         self.members.insert(new_id.clone(), Box::new(member));
         Some(old)

@@ -217,7 +217,7 @@ impl Join<'_> {
         }
         let record = group.record(self.turn.id, |member| member.assignment.clone());
         let mut response = self.turn.joined(&new_id);
-        if !self.turn.fits(&record) {
+        if !self.turn.effects.fits(&record) {
             response = m::JoinGroupResponse {
                 error_code: ErrorCode::UnknownServerError.code(),
                 member_id: Text::new(),

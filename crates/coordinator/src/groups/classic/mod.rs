@@ -118,10 +118,9 @@ pub(super) fn heard_of_committer(
     moment: Moment,
     effects: &mut Effects,
 ) {
-    if let Some(mut turn) = Turn::of(c, group, moment, effects) {
-        if turn.group.is_stable() || turn.group.phase.is_preparing() {
-            turn.restart_session(member);
-        }
+    let Some(mut turn) = Turn::of(c, group, moment, effects) else { return };
+    if turn.group.is_stable() || turn.group.phase.is_preparing() {
+        turn.restart_session(member);
     }
 }
 

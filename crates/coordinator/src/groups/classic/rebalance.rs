@@ -11,8 +11,8 @@ use m::join_group_response::JoinGroupResponseMember;
 use super::Timer as ClassicTimer;
 use super::group::{ClassicGroup, FirstDelay, Phase};
 use super::member::Waiting;
-use crate::frame::{Moment, Record};
-use crate::groups::{Effects, Group, GroupCoordinator, GroupRecord, Response, Settings, Timer};
+use crate::frame::Moment;
+use crate::groups::{Effects, Group, GroupCoordinator, Response, Settings, Timer};
 
 /// A group in the hand of one event.
 pub(super) struct Turn<'a> {
@@ -190,7 +190,7 @@ impl<'a> Turn<'a> {
     /// Nothing is assigned when the record would be larger than the topic takes.
     pub fn assign(&mut self, assignment: impl Fn(&Text) -> Bytes) {
         let record = self.group.record(self.id, |member| assignment(&member.id));
-        if !self.fits(&record) {
+        if !self.effects.fits(&record) {
             self.reset_assignments(ErrorCode::UnknownServerError);
             self.prepare_rebalance();
             return;
@@ -278,11 +278,6 @@ impl<'a> Turn<'a> {
             let (id, timeout_ms) = (member.id.clone(), member.session_timeout_ms);
             self.set_session(&id, timeout_ms);
         }
-    }
-
-    /// Whether the topic takes a record of this size.
-    pub fn fits(&self, record: &GroupRecord) -> bool {
-        record.encode().size() <= self.settings.max_record_bytes
     }
 
     pub fn set_session(&mut self, id: &Text, timeout_ms: i32) {

@@ -71,7 +71,7 @@ fn whatever_members_do() {
         let mut chance = Chance(seed);
         let mut stage = script::Stage::new();
         stage
-            .step(["set delay=0", "set delay=3000", "set max_size=2", "set max_record=420"][chance.below(4)]);
+            .step(["set delay=0", "set delay=3000", "set max_size=2", "set max_record=480"][chance.below(4)]);
         for _ in 0..120 {
             let line = chance.line(&stage);
             stage.step(&line);

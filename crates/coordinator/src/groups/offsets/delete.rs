@@ -64,11 +64,6 @@ fn answer(topic: &OffsetDeleteRequestTopic, is_subscribed: bool) -> OffsetDelete
     let partitions = topic.partitions.iter().map(|partition| OffsetDeleteResponsePartition {
         partition_index: partition.partition_index,
         error_code: code.code(),
-        ..Default::default()
     });
-    OffsetDeleteResponseTopic {
-        name: topic.name.clone(),
-        partitions: partitions.collect(),
-        ..Default::default()
-    }
+    OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
 }

@@ -20,6 +20,8 @@ pub(in crate::groups) fn loaded(c: &GroupCoordinator, moment: Moment, effects: &
 }
 
 pub(in crate::groups) fn expire(c: &GroupCoordinator, moment: Moment, effects: &mut Effects) {
+    // Half of it is as good: what a crash leaves is taken back at the next look.
+    effects.divisible();
     for (id, group) in &c.groups {
         let mut records = Vec::new();
         if expire_group(c, id, group, moment, &mut records) && group.is_empty() {

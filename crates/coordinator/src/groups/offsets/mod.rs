@@ -70,6 +70,7 @@ pub(super) fn replay_legacy(
 
 /// The offsets of deleted topics go, but not those of a younger topic of the same name.
 pub(super) fn topics_deleted(c: &mut GroupCoordinator, deleted: &[(Text, TopicId)], effects: &mut Effects) {
+    effects.divisible();
     let mut gone = BTreeSet::new();
     for (topic, id) in deleted {
         c.offsets.of_topic(topic, |group, partition, committed| {
