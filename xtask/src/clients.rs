@@ -1,6 +1,7 @@
 //! `cargo xtask clients` and `cargo xtask soak`: the suites that speak to a broker through other people's programs
 //! (`tests/clients`, `docs/clients.md`), chosen by arguments instead of environment variables.
 
+use std::fmt;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -8,10 +9,29 @@ use clap::ValueEnum;
 use crate::test::{Counts, child};
 
 /// The broker under test.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Target {
     Dohle,
     Kafka,
+}
+
+impl Target {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dohle => "dohle",
+            Self::Kafka => "kafka",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Dohle, Self::Kafka].into_iter().find(|target| target.name() == name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// All client suites, or, to write the golden answers of Kafka's tools anew, that suite against Apache Kafka.
@@ -35,12 +55,8 @@ pub fn soak(root: &Path, target: Target, cycles: u32, seed: Option<u64>) -> Resu
 const TEST: [&str; 6] = ["cargo", "test", "--release", "--locked", "-p", "dohle-tests-clients"];
 
 fn tests(root: &Path, words: &[&str], target: Target, settings: &[(&str, &str)]) -> Result<Counts, String> {
-    let name = match target {
-        Target::Dohle => "dohle",
-        Target::Kafka => "kafka",
-    };
     let mut command = child::command(root, words)?;
-    let ended = child::run(command.env("DOHLE_TEST_TARGET", name).envs(settings.iter().copied()))?;
+    let ended = child::run(command.env("DOHLE_TEST_TARGET", target.name()).envs(settings.iter().copied()))?;
     match Counts::read(&ended.output) {
         Some(counts) if ended.success || counts.failed > 0 => Ok(counts),
         _ => Err(format!("the client suites ended with {}", ended.status)),

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,10 +28,9 @@ const LOGGING_VERSION: &str = "2.25.1";
 
 /// The jars of one version of Kafka with all that they need.
 pub fn kafka_jars(version: &str) -> Result<Vec<PathBuf>, String> {
-    let home = std::env::var_os("HOME").ok_or("HOME is not set, so there is no place for Kafka's jars")?;
-    let folder = Path::new(&home).join(".cache/dohle").join(format!("kafka-{version}"));
+    let folder = cache()?.join(format!("kafka-{version}"));
     if !folder.is_dir() {
-        fetch(version, &folder)?;
+        fetch(&folder, |pom| std::fs::write(pom, project(version)), "runtime")?;
     }
     let listing = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut jars: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).collect();
@@ -39,23 +39,42 @@ pub fn kafka_jars(version: &str) -> Result<Vec<PathBuf>, String> {
     Ok(jars)
 }
 
+/// The folder with everything that the Maven project in `pom` names, tests included, at the version of [`KAFKA`].
+pub fn resolved(name: &str, pom: &Path) -> Result<PathBuf, String> {
+    let text = std::fs::read(pom).map_err(|error| format!("cannot read {}: {error}", pom.display()))?;
+    let mut hasher = DefaultHasher::new();
+    (&text, KAFKA).hash(&mut hasher);
+    let folder = cache()?.join(format!("{name}-{KAFKA}-{:08x}", hasher.finish() >> 32));
+    if !folder.is_dir() {
+        fetch(&folder, |copy| std::fs::write(copy, &text), "test")?;
+    }
+    Ok(folder)
+}
+
+/// Where jars are kept from one run to the next.
+fn cache() -> Result<PathBuf, String> {
+    let home = std::env::var_os("HOME").ok_or("HOME is not set, so there is no place for Kafka's jars")?;
+    Ok(Path::new(&home).join(".cache/dohle"))
+}
+
 /// Fetches into a folder beside `folder` and renames it when it is whole.
-fn fetch(version: &str, folder: &Path) -> Result<(), String> {
+fn fetch(folder: &Path, write: impl Fn(&Path) -> std::io::Result<()>, scope: &str) -> Result<(), String> {
     let part = folder.with_extension(format!("part-{}", std::process::id()));
     let failed = |error: std::io::Error| format!("{}: {error}", part.display());
     std::fs::create_dir_all(&part).map_err(failed)?;
     let pom = part.join("pom.xml");
-    std::fs::write(&pom, project(version)).map_err(failed)?;
+    write(&pom).map_err(failed)?;
     let status = Command::new("mvn")
         .args(["-q", "-B", "-Dstyle.color=never", "-f"])
         .arg(&pom)
-        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .args(["dependency:copy-dependencies", &format!("-DincludeScope={scope}")])
+        .arg(format!("-Dkafka.version={KAFKA}"))
         .arg(format!("-DoutputDirectory={}", part.display()))
         .status()
         .map_err(|error| format!("cannot start mvn, which fetches Kafka's jars: {error}"))?;
     if !status.success() {
         let _ = std::fs::remove_dir_all(&part);
-        return Err(format!("mvn could not fetch the jars of Kafka {version} ({status})"));
+        return Err(format!("mvn could not fetch the jars for {} ({status})", folder.display()));
     }
     match std::fs::rename(&part, folder) {
         // Someone else was faster, with the same jars.

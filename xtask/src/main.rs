@@ -8,6 +8,7 @@ mod bytes;
 mod ci;
 mod clients;
 mod config;
+mod conformance;
 mod deny;
 mod jars;
 mod schemas;
@@ -96,6 +97,8 @@ enum Command {
         #[arg(long)]
         bugs: bool,
     },
+    /// Kafka's own JUnit integration tests against a broker, and the page of what strangers' tests say
+    Conformance(conformance::Options),
     /// Kill -9 under load, again and again; nothing acknowledged may be lost
     Soak {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -125,6 +128,7 @@ fn main() -> ExitCode {
         Command::Sim { scenario, seed, seeds, tell, .. } => {
             sim::run(root, &sim::Wish { scenario, seed, seeds, tell })
         }
+        Command::Conformance(options) => conformance::run(root, &options),
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };
     match result {

@@ -15,6 +15,7 @@ mod words;
 use std::fmt;
 use std::path::Path;
 
+use crate::conformance::page;
 use crate::test::Counts;
 pub use tree::Tree;
 
@@ -32,7 +33,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(path: &str, line: usize, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn new(path: &str, line: usize, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { path: path.to_owned(), line, what: what.into(), mend: mend.into() }
     }
 }
@@ -54,6 +55,7 @@ const CHECKS: &[Check] = &[
     ("sizes", size::check),
     ("words", words::check),
     ("manifests and crate docs", manifests::check),
+    ("conformance page", page::check),
 ];
 
 /// Checks the repository at `root` and prints what is wrong. `tighten` lowers the ratchet's numbers to what is.

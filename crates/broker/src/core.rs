@@ -19,6 +19,7 @@ use dohle_config::{Config, TopicSettings};
 use dohle_controller::ControllerHandle;
 use dohle_env::{Env, task};
 use dohle_log::{FlushError, Flushed};
+use dohle_metadata::features::Levels;
 use dohle_metadata::{Image, PartitionState};
 use dohle_types::{ErrorCode, NodeId, TopicId, TopicPartition};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -55,6 +56,8 @@ pub struct Limits {
     pub open_files: usize,
     /// `unstable.api.versions.enable`.
     pub unstable_versions: bool,
+    /// Which levels of the cluster's features this node can run at: `unstable.feature.versions.enable`.
+    pub feature_levels: Levels,
 }
 
 /// What all cores share. Immutable, or safe to share by itself.

@@ -3,6 +3,7 @@
 //! The controller fences a broker that it has not heard from for `broker.session.timeout.ms`. A heartbeat is sent every
 //! `broker.heartbeat.interval.ms`; each registration gets a broker epoch, which fences those before it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,11 +12,14 @@ use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, task};
 use dohle_metadata::RequestContext;
+use dohle_metadata::features::{self, Levels};
 use dohle_types::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, Offset};
 use dohle_wire::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use dohle_wire::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use dohle_wire::{AnyRequest, AnyResponse, ApiKey};
 use tracing::{info, warn};
+
+use crate::settings;
 
 /// Between tries to register, and between looks at a controlled shutdown.
 const RETRY: Duration = Duration::from_millis(50);
@@ -35,15 +39,24 @@ pub struct Lifecycle(Arc<Standing>);
 struct Standing {
     node: NodeId,
     controller: ControllerHandle,
+    config: Arc<Config>,
+    /// The log directories with their ids.
+    directories: Vec<(PathBuf, DirectoryId)>,
     epoch: AtomicI64,
     fenced: AtomicBool,
 }
 
 impl Lifecycle {
-    pub fn new(node: NodeId, controller: ControllerHandle) -> Self {
+    pub fn new(
+        controller: ControllerHandle,
+        config: Arc<Config>,
+        directories: Vec<(PathBuf, DirectoryId)>,
+    ) -> Self {
         Self(Arc::new(Standing {
-            node,
+            node: config.node_id(),
             controller,
+            config,
+            directories,
             epoch: AtomicI64::new(BrokerEpoch::NONE.get()),
             fenced: AtomicBool::new(true),
         }))
@@ -55,6 +68,12 @@ impl Lifecycle {
 
     pub fn is_fenced(&self) -> bool {
         self.0.fenced.load(Ordering::Relaxed)
+    }
+
+    /// The directories that take no new partitions, as the metadata says now.
+    pub fn cordoned(&self) -> Vec<DirectoryId> {
+        let Standing { node, controller, config, directories, .. } = &*self.0;
+        settings::cordoned(controller.image().stable(), *node, config, directories)
     }
 
     /// Registers this broker. `ports` tells the real port of listeners that asked for any.
@@ -82,7 +101,7 @@ impl Lifecycle {
             cluster_id: cluster_id.into(),
             incarnation_id: env.rng.uuid(),
             listeners: listeners.collect(),
-            features: supported_features(),
+            features: supported_features(config),
             rack: config.rack().map(Into::into),
             log_dirs,
             previous_broker_epoch: BrokerEpoch::NONE.get(),
@@ -108,6 +127,10 @@ impl Lifecycle {
 
     /// One heartbeat; tells whether the controller wants this broker to go now.
     pub async fn heartbeat(&self, shut_down: bool) -> Result<bool, Refused> {
+        self.heartbeat_with(self.cordoned(), shut_down).await
+    }
+
+    async fn heartbeat_with(&self, cordoned: Vec<DirectoryId>, shut_down: bool) -> Result<bool, Refused> {
         let applied = self.0.controller.status().last_applied;
         let request = BrokerHeartbeatRequest {
             broker_id: self.0.node.get(),
@@ -115,6 +138,7 @@ impl Lifecycle {
             current_metadata_offset: applied.max(Offset::NONE).get(),
             want_fence: false,
             want_shut_down: shut_down,
+            cordoned_log_dirs: Some(cordoned),
             ..Default::default()
         };
         let version = ApiKey::BrokerHeartbeat.max_version();
@@ -151,13 +175,26 @@ impl Lifecycle {
 
     /// Heartbeats for as long as the broker lives. Runs on the first core.
     pub async fn keep_alive(self, interval: Duration) {
+        let mut told = self.cordoned();
         loop {
-            task::sleep(interval).await;
-            if let Err(refused) = self.heartbeat(false).await {
+            // Sooner when there is something to tell.
+            let _ = task::timeout(interval, self.otherwise_cordoned(&told)).await;
+            told = self.cordoned();
+            if let Err(refused) = self.heartbeat_with(told.clone(), false).await {
                 warn!(%refused, "a heartbeat got no answer");
                 if refused == Refused::Stopped {
                     return;
                 }
+            }
+        }
+    }
+
+    /// Waits until the metadata names other directories as cordoned than the controller was told.
+    async fn otherwise_cordoned(&self, told: &[DirectoryId]) {
+        let mut images = self.0.controller.images();
+        while self.cordoned() == told {
+            if images.changed().await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
@@ -180,8 +217,8 @@ impl Lifecycle {
 }
 
 /// The feature levels this node can run at.
-fn supported_features() -> Vec<Feature> {
-    let supported = dohle_metadata::features::supported().into_iter().map(|(name, range)| Feature {
+fn supported_features(config: &Config) -> Vec<Feature> {
+    let supported = features::supported(Levels::of(config)).into_iter().map(|(name, range)| Feature {
         name: name.into(),
         min_supported_version: range.min,
         max_supported_version: range.max,

@@ -119,6 +119,15 @@ impl LogDirs {
         self.directories.iter().filter_map(Directory::id).collect()
     }
 
+    /// Where each directory is, and its id.
+    pub fn paths(&self) -> Vec<(PathBuf, DirectoryId)> {
+        let named = self
+            .directories
+            .iter()
+            .filter_map(|directory| Some((directory.dir.path().to_owned(), directory.id()?)));
+        named.collect()
+    }
+
     /// Opens a partition's log, or makes it. May block for as long as a recovery takes.
     ///
     /// `wanted` is the directory that the metadata names; a partition that is on disk already stays where it is.

@@ -11,6 +11,7 @@ use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, disk, task, thread};
 use dohle_log::dirs::LogDir;
 use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_metadata::features::Levels;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -76,7 +77,6 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     }
     let (mailboxes, receivers) = Mailboxes::new(cores(&config));
     let node = config.node_id();
-    let lifecycle = Lifecycle::new(node, controller.clone());
     let tail = usize::try_from(config.long("dohle.memory.tail.bytes")).unwrap_or(0);
     let context = LogContext {
         disk: env.disk.clone(),
@@ -86,13 +86,15 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
+    let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);
+    let lifecycle = Lifecycle::new(controller.clone(), config.clone(), log_dirs.paths());
     let shared = Arc::new(Shared {
         node,
         cluster_id,
         limits: limits(&config),
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
-        log_dirs: Arc::new(LogDirs::new(&env, context, log_dirs)?),
+        log_dirs,
         flusher: Flusher::start().map_err(StartError::Thread)?,
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
         lifecycle,
@@ -158,6 +160,7 @@ fn limits(config: &Config) -> Limits {
         fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
         open_files: disk::raise_open_file_limit() / 2,
         unstable_versions: config.boolean("unstable.api.versions.enable"),
+        feature_levels: Levels::of(config),
     }
 }
 

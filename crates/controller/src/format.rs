@@ -16,6 +16,7 @@ use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
 use dohle_log::LogError;
 use dohle_log::dirs::{LogDir, MetaProperties};
+use dohle_metadata::features::Levels;
 use dohle_metadata::{MetadataVersion, features};
 use dohle_raft::{BOOTSTRAP_SNAPSHOT, Endpoint, KRaftVersions, Replica, Voter, VoterSet};
 use dohle_types::{ClusterId, DirectoryId, LeaderEpoch, NodeId};
@@ -36,6 +37,8 @@ pub struct FormatRequest {
     pub node_id: NodeId,
     /// The latest for production when not given.
     pub release_version: Option<MetadataVersion>,
+    /// Which levels may be asked for.
+    pub levels: Levels,
     /// Levels other than those that the release has by default.
     pub features: BTreeMap<String, i16>,
     pub voters: InitialVoters,
@@ -184,7 +187,7 @@ fn bootstrap_contents(request: &FormatRequest) -> Result<Contents, FormatError> 
             .ok_or_else(|| FormatError::Feature(format!("metadata.version has no level {level}")))?,
         (None, version) => version.unwrap_or(MetadataVersion::LATEST_PRODUCTION),
     };
-    if version > MetadataVersion::LATEST_PRODUCTION {
+    if version > request.levels.latest_metadata_version() {
         return Err(FormatError::Feature(format!("metadata.version {version} is not yet stable")));
     }
     let mut levels: BTreeMap<&str, i16> =

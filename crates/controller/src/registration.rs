@@ -22,12 +22,15 @@ pub(crate) fn request(settings: &Settings, image: &Image) -> Option<AnyRequest> 
         security_protocol: listener.protocol.id(),
         ..Default::default()
     });
-    let features = features::supported().into_iter().map(|(name, range)| Feature {
-        name: name.into(),
-        min_supported_version: range.min,
-        max_supported_version: range.max,
-        ..Default::default()
-    });
+    let features =
+        features::supported(features::Levels::of(&settings.config)).into_iter().map(|(name, range)| {
+            Feature {
+                name: name.into(),
+                min_supported_version: range.min,
+                max_supported_version: range.max,
+                ..Default::default()
+            }
+        });
     let request = ControllerRegistrationRequest {
         controller_id: settings.node_id.get(),
         incarnation_id: settings.incarnation,

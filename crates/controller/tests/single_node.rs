@@ -10,6 +10,7 @@ use common::{Home, NODE, ask, create_topic, endpoint, set_config, start_broker};
 use dohle_controller::format::{FormatRequest, InitialVoters, format};
 use dohle_env::thread::block_on;
 use dohle_log::dirs::LogDir;
+use dohle_metadata::features::Levels;
 use dohle_metadata::{MetadataVersion, ResourceType};
 use dohle_types::{ErrorCode, Offset, Uuid};
 use dohle_wire::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData, TopicData};
@@ -350,8 +351,7 @@ fn folders_are_formatted_by_kafkas_rules() {
     assert!(bad(with("group.version", 9), &mut dirs).contains("no level 9"));
     assert!(bad(with("kraft.version", 0), &mut dirs).contains("kraft.version"));
     assert!(bad(with("metadata.version", 31), &mut dirs).contains("not yet stable"));
-    let old =
-        FormatRequest { release_version: MetadataVersion::from_name("3.9"), ..with("share.version", 0) };
+    let old = FormatRequest { release_version: MetadataVersion::from_level(21), ..with("share.version", 0) };
     let formatted = format(&home.env, &old, &mut dirs, &home.dir).expect("formatted");
     assert_eq!(formatted.new, std::slice::from_ref(&home.dir));
     let twice = FormatRequest { ignore_formatted: false, ..home.request() };
@@ -368,6 +368,28 @@ fn folders_are_formatted_by_kafkas_rules() {
         assert_eq!(image.features.metadata_version().map(MetadataVersion::name), Some("3.9-IV0"));
         assert_eq!(image.features.level("group.version"), 0);
         assert!(image.configs.get(ResourceType::BROKER, "").is_empty());
+        controller.shutdown().await;
+    });
+}
+
+#[test]
+fn a_level_for_tests_is_only_for_those_who_ask_for_unstable_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut home = Home::real(folder.path());
+    home.properties = "unstable.feature.versions.enable=true\n".to_owned();
+    let mut dirs = [LogDir::open(&home.env.disk, &home.dir).expect("a folder")];
+    let of = |levels| FormatRequest {
+        release_version: Some(MetadataVersion::LATEST_TESTING),
+        levels,
+        ..home.request()
+    };
+    let refused = format(&home.env, &of(Levels::Production), &mut dirs, &home.dir).expect_err("refused");
+    assert_eq!(refused.to_string(), "metadata.version 4.4-IV0 is not yet stable");
+    format(&home.env, &of(Levels::of(&home.config())), &mut dirs, &home.dir).expect("formatted");
+    drop(dirs);
+    block_on(async {
+        let controller = home.start().await.expect("started");
+        assert_eq!(controller.image().features.metadata_version(), Some(MetadataVersion::LATEST_TESTING));
         controller.shutdown().await;
     });
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dohle_config::Config;
+
 use crate::MetadataVersion;
 use crate::image::VersionRange;
 
@@ -62,23 +64,42 @@ impl FeatureDef {
     }
 }
 
+/// Which levels a node lets itself be asked for: `unstable.feature.versions.enable`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Levels {
+    Production,
+    /// Those too that may still change.
+    Testing,
+}
+
+impl Levels {
+    pub fn of(config: &Config) -> Self {
+        if config.boolean("unstable.feature.versions.enable") { Self::Testing } else { Self::Production }
+    }
+
+    pub const fn latest_metadata_version(self) -> MetadataVersion {
+        match self {
+            Self::Production => MetadataVersion::LATEST_PRODUCTION,
+            Self::Testing => MetadataVersion::LATEST_TESTING,
+        }
+    }
+}
+
 /// What this software supports of every feature, `metadata.version` included: what brokers and controllers register.
-pub fn supported() -> BTreeMap<&'static str, VersionRange> {
+pub fn supported(levels: Levels) -> BTreeMap<&'static str, VersionRange> {
     let mut ranges: BTreeMap<_, _> = FEATURES
         .iter()
         .map(|feature| (feature.name, VersionRange { min: 0, max: feature.latest() }))
         .collect();
-    let versions = VersionRange {
-        min: MetadataVersion::MINIMUM.level(),
-        max: MetadataVersion::LATEST_PRODUCTION.level(),
-    };
+    let versions =
+        VersionRange { min: MetadataVersion::MINIMUM.level(), max: levels.latest_metadata_version().level() };
     ranges.insert(METADATA_VERSION, versions);
     ranges
 }
 
 /// What this software supports of `feature`: nothing but level 0 of one it does not know.
-pub fn supported_range(feature: &str) -> VersionRange {
-    supported().get(feature).copied().unwrap_or(VersionRange { min: 0, max: 0 })
+pub fn supported_range(feature: &str, levels: Levels) -> VersionRange {
+    supported(levels).get(feature).copied().unwrap_or(VersionRange { min: 0, max: 0 })
 }
 
 #[cfg(test)]
@@ -94,7 +115,8 @@ mod tests {
         assert_eq!(defaults(30), [1, 2, 1, 1, 1, 1]);
         assert_eq!(defaults(25), [1, 2, 1, 0, 0, 0]);
         assert_eq!(defaults(7), [0, 0, 0, 0, 0, 0]);
-        assert_eq!(supported_range("metadata.version"), VersionRange { min: 7, max: 30 });
-        assert_eq!(supported_range("nonsense"), VersionRange { min: 0, max: 0 });
+        assert_eq!(supported_range("metadata.version", Levels::Production), VersionRange { min: 7, max: 30 });
+        assert_eq!(supported_range("metadata.version", Levels::Testing), VersionRange { min: 7, max: 31 });
+        assert_eq!(supported_range("nonsense", Levels::Testing), VersionRange { min: 0, max: 0 });
     }
 }

@@ -54,14 +54,14 @@ impl MetadataVersion {
         VERSIONS.iter().find(|(known, ..)| *known == level).map(|_| Self(level))
     }
 
-    /// By a name such as `4.3-IV0`, or by a release such as `4.3`, which means its last level for production.
-    pub fn from_name(name: &str) -> Option<Self> {
+    /// By a name such as `4.3-IV0`, or by a release such as `4.3`, which means its last level that is not beyond `latest`.
+    pub fn from_name(name: &str, latest: Self) -> Option<Self> {
         let exact = VERSIONS.iter().find(|(_, known, _)| *known == name);
         let of_release = || {
             VERSIONS
                 .iter()
                 .rev()
-                .filter(|(level, ..)| *level <= Self::LATEST_PRODUCTION.0)
+                .filter(|(level, ..)| *level <= latest.0)
                 .find(|(_, known, _)| known.split_once('-').is_some_and(|(release, _)| release == name))
         };
         exact.or_else(of_release).map(|(level, ..)| Self(*level))
@@ -128,9 +128,11 @@ mod tests {
     #[test]
     fn names_and_levels() {
         assert_eq!(MetadataVersion::LATEST_PRODUCTION.name(), "4.3-IV0");
-        assert_eq!(MetadataVersion::from_name("4.0").map(MetadataVersion::level), Some(25));
-        assert_eq!(MetadataVersion::from_name("3.9-IV0").map(MetadataVersion::level), Some(21));
-        assert_eq!(MetadataVersion::from_name("4.4"), None);
+        let level = |name, latest| MetadataVersion::from_name(name, latest).map(MetadataVersion::level);
+        let (production, testing) = (MetadataVersion::LATEST_PRODUCTION, MetadataVersion::LATEST_TESTING);
+        assert_eq!(level("4.0", production), Some(25));
+        assert_eq!(level("3.9-IV0", production), Some(21));
+        assert_eq!((level("4.4", production), level("4.4", testing)), (None, Some(31)));
         assert_eq!(MetadataVersion::from_level(6), None);
     }
 

@@ -8,6 +8,7 @@ use dohle_controller::format::{self, FormatRequest, InitialVoters};
 use dohle_env::Env;
 use dohle_log::dirs::LogDir;
 use dohle_metadata::MetadataVersion;
+use dohle_metadata::features::Levels;
 use dohle_raft::Endpoint;
 use dohle_types::{ClusterId, DirectoryId};
 
@@ -15,7 +16,10 @@ use crate::exit::{Failure, Reason};
 
 /// The folders of a node, all of one cluster and of this node.
 pub struct Folders {
+    /// Those of `log.dirs`, where partitions are.
     pub dirs: Vec<LogDir>,
+    /// The metadata's own, where it is none of them: held, because it is locked for as long as this is.
+    pub metadata: Option<LogDir>,
     pub metadata_dir: PathBuf,
     pub cluster_id: ClusterId,
     /// The id of the folder that holds the metadata.
@@ -41,13 +45,24 @@ pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Fold
         cluster_id: cluster_id.map(str::to_owned),
         node_id: config.node_id(),
         release_version: None::<MetadataVersion>,
+        levels: Levels::of(config),
         features: BTreeMap::new(),
         voters: initial_voters(config),
         ignore_formatted: true,
     };
     let made = format::format(env, &request, &mut dirs, &metadata_dir)?;
     let new = !made.new.is_empty();
-    Ok(Folders { dirs, metadata_dir, cluster_id: made.cluster_id, directory_id: made.directory_id, new })
+    let own =
+        dirs.iter().position(|dir| dir.path() == metadata_dir && !holds_partitions(config, &metadata_dir));
+    let metadata = own.map(|at| dirs.remove(at));
+    Ok(Folders {
+        dirs,
+        metadata,
+        metadata_dir,
+        cluster_id: made.cluster_id,
+        directory_id: made.directory_id,
+        new,
+    })
 }
 
 /// The log directories and the metadata's, absolute and without repetitions; and the metadata's.
@@ -66,6 +81,10 @@ pub fn paths(config: &Config) -> Result<(Vec<PathBuf>, PathBuf), Failure> {
     let mut seen = std::collections::BTreeSet::new();
     paths.retain(|path| seen.insert(path.clone()));
     Ok((paths, metadata_dir))
+}
+
+fn holds_partitions(config: &Config, dir: &Path) -> bool {
+    config.log_dirs().iter().any(|path| std::path::absolute(path).is_ok_and(|path| path == dir))
 }
 
 /// Who votes in a cluster that begins with this start. Only a node that can be nobody's follower may decide that it is a quorum.

@@ -15,6 +15,7 @@ use dohle_broker::{BrokerHandle, BrokerOptions};
 use dohle_config::{Config, Loaded};
 use dohle_controller::{ControllerHandle, ControllerListener};
 use dohle_env::{Env, Tick, net, task, thread};
+use dohle_log::dirs::LogDir;
 use dohle_observe::logging::{self, Format};
 use dohle_observe::{Health, Metrics, Status, http};
 use tokio::sync::oneshot;
@@ -55,6 +56,8 @@ struct Node {
     door: Option<MetricsDoor>,
     controller: ControllerHandle,
     broker: BrokerHandle,
+    /// The lock of a folder that only the metadata is in.
+    _metadata: Option<LogDir>,
 }
 
 struct MetricsDoor {
@@ -99,7 +102,7 @@ async fn start(env: &Env, config: &Arc<Config>, cluster_id: Option<&str>) -> Res
     let door = bind_metrics(config)?;
     let (_, metadata_dir) = folders::paths(config)?;
     clock::check(env, &metadata_dir)?;
-    let Folders { dirs, metadata_dir, cluster_id, directory_id, new } =
+    let Folders { dirs, metadata, metadata_dir, cluster_id, directory_id, new } =
         folders::open(env, config, cluster_id)?;
 
     let (health, registry) = (Health::starting(), Metrics::new(env.clone()));
@@ -139,7 +142,10 @@ async fn start(env: &Env, config: &Arc<Config>, cluster_id: Option<&str>) -> Res
         }
     };
     metrics::of_broker(&registry, &broker);
-    Ok((Node { health, door, controller, broker }, Place { metadata_dir, cluster_id, new }))
+    Ok((
+        Node { health, door, controller, broker, _metadata: metadata },
+        Place { metadata_dir, cluster_id, new },
+    ))
 }
 
 /// Stops what `start` has started, the last first. Says whether everything was closed cleanly.

@@ -8,6 +8,7 @@ use dohle_controller::format::{self, FormatRequest, InitialVoters};
 use dohle_env::{Disk, Env};
 use dohle_log::dirs::LogDir;
 use dohle_metadata::MetadataVersion;
+use dohle_metadata::features::Levels;
 use dohle_raft::{Endpoint, KRaftVersions, Replica, Voter};
 use dohle_types::NodeId;
 
@@ -43,10 +44,12 @@ fn format(env: &Env, options: &FormatOptions) -> Result<(), Failure> {
             "--add-scram is given, but this version does not authenticate clients and keeps no credentials";
         return Err(Failure::new(Reason::Unserved, sentence));
     }
+    let levels = Levels::of(&config);
     let request = FormatRequest {
         cluster_id: Some(options.cluster_id.clone()),
         node_id: config.node_id(),
-        release_version: options.release_version.as_deref().map(release).transpose()?,
+        release_version: options.release_version.as_deref().map(|name| release(name, levels)).transpose()?,
+        levels,
         features: features(&options.features)?,
         voters: voters(options, &config)?,
         ignore_formatted: options.ignore_formatted,
@@ -125,9 +128,10 @@ fn initial_controllers(list: &str, config: &Config) -> Result<Vec<Voter>, Failur
     list.split(',').map(|entry| parse(entry).ok_or_else(|| bad(entry))).collect()
 }
 
-fn release(name: &str) -> Result<MetadataVersion, Failure> {
-    MetadataVersion::from_name(name).ok_or_else(|| {
-        let (first, last) = (MetadataVersion::MINIMUM.name(), MetadataVersion::LATEST_PRODUCTION.name());
+fn release(name: &str, levels: Levels) -> Result<MetadataVersion, Failure> {
+    let latest = levels.latest_metadata_version();
+    MetadataVersion::from_name(name, latest).ok_or_else(|| {
+        let (first, last) = (MetadataVersion::MINIMUM.name(), latest.name());
         Failure::new(
             Reason::Config,
             format!("--release-version is \"{name}\" but must be a release from {first} to {last}"),

@@ -10,6 +10,8 @@ use std::process::Command;
 
 /// Folders that hold nothing a person wrote.
 const SKIPPED: &[&str] = &[".git", "target", "node_modules", "__pycache__", "corpus"];
+/// Where the repository of a second working tree is: a file that git wrote.
+const WORKTREE: &str = ".git";
 /// The largest file that is read; what is larger is data.
 const LARGEST: u64 = 4 << 20;
 
@@ -91,7 +93,7 @@ impl Tree {
             let path = format!("{prefix}{name}");
             if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 self.walk(&entry.path(), &format!("{path}/"))?;
-            } else if kind.is_file() {
+            } else if kind.is_file() && name != WORKTREE {
                 let small = entry.metadata()?.len() <= LARGEST;
                 let text = if small { String::from_utf8(std::fs::read(entry.path())?).ok() } else { None };
                 self.files.insert(path, text);

@@ -43,7 +43,9 @@ fn served(context: &Context) -> ApiVersionsResponse {
     let door = &context.peer.session.door;
     let image = context.core.image();
     let can_be_read = |min: i16| min > 0 || context.version >= LEVEL_ZERO_SINCE;
-    let readable = features::supported().into_iter().filter(|(_, range)| can_be_read(range.min));
+    let readable = features::supported(context.core.limits().feature_levels)
+        .into_iter()
+        .filter(|(_, range)| can_be_read(range.min));
     let supported = readable.map(|(name, range)| SupportedFeatureKey {
         name: Text::from_static(name),
         min_version: range.min,

@@ -1,5 +1,6 @@
 //! DescribeCluster: the brokers, or on request the controllers, of the cluster.
 
+use dohle_metadata::{Image, MetadataVersion};
 use dohle_types::{ErrorCode, NodeId};
 use dohle_wire::Text;
 use dohle_wire::messages::DescribeClusterRequest;
@@ -14,10 +15,14 @@ const CONTROLLERS: i8 = 2;
 
 pub async fn handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let served = if context.peer.session.door.controller { CONTROLLERS } else { BROKERS };
+    let image = context.core.image();
+    if served == CONTROLLERS && !registers_controllers(&image) {
+        let message = "Direct-to-controller communication is not supported with the current MetadataVersion.";
+        return refused(ErrorCode::UnsupportedVersion, message.to_owned());
+    }
     if request.endpoint_type != served {
         return mismatch(context.version, request.endpoint_type, served);
     }
-    let image = context.core.image();
     let cluster_authorized_operations = if request.include_cluster_authorized_operations {
         operations::ON_CLUSTER
     } else {
@@ -52,11 +57,20 @@ fn mismatch(version: i16, asked: i8, served: i8) -> DescribeClusterResponse {
     } else {
         (ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {asked}"))
     };
+    refused(code, message)
+}
+
+fn refused(code: ErrorCode, message: String) -> DescribeClusterResponse {
     DescribeClusterResponse {
         error_code: code.code(),
         error_message: Some(Text::from(message)),
         ..Default::default()
     }
+}
+
+/// Before, the metadata does not say where controllers are.
+fn registers_controllers(image: &Image) -> bool {
+    image.features.metadata_version().is_some_and(MetadataVersion::controller_registration_supported)
 }
 
 fn brokers(context: &Context, fenced_too: bool) -> Vec<DescribeClusterBroker> {

@@ -37,6 +37,7 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
             ..Default::default()
         });
     }
+    let cordoned = context.core.shared().lifecycle.cordoned();
     let results = described.into_iter().zip(sizes).map(|(directory, sizes)| {
         let bytes = |bytes: Option<u64>| bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         DescribeLogDirsResult {
@@ -47,6 +48,7 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
                 .collect(),
             total_bytes: bytes(directory.total),
             usable_bytes: bytes(directory.available),
+            is_cordoned: directory.id.is_some_and(|id| cordoned.contains(&id)),
             ..Default::default()
         }
     });

@@ -52,6 +52,7 @@ impl Home {
             cluster_id: None,
             node_id: NODE,
             release_version: None,
+            levels: features::Levels::Production,
             features: Default::default(),
             voters: InitialVoters::Standalone(vec![endpoint()]),
             ignore_formatted: true,
@@ -128,12 +129,13 @@ pub async fn create_topic(
 
 /// Registers a broker and lets it in; gives its epoch.
 pub async fn start_broker(controller: &ControllerHandle, cluster_id: &str, directory: Uuid) -> i64 {
-    let features = features::supported().into_iter().map(|(name, range)| Feature {
-        name: name.into(),
-        min_supported_version: range.min,
-        max_supported_version: range.max,
-        ..Default::default()
-    });
+    let features =
+        features::supported(features::Levels::Production).into_iter().map(|(name, range)| Feature {
+            name: name.into(),
+            min_supported_version: range.min,
+            max_supported_version: range.max,
+            ..Default::default()
+        });
     let listener =
         Listener { name: "PLAINTEXT".into(), host: "localhost".into(), port: 9092, ..Default::default() };
     let request = BrokerRegistrationRequest {

@@ -11,7 +11,7 @@ use dohle_wire::messages::{ConfigRecord, FeatureLevelRecord, NoOpRecord};
 use super::error::{ApiError, Result};
 use super::turn::Turn;
 use crate::MetadataVersion;
-use crate::features::{ELR_VERSION, FeatureDef, KRAFT_VERSION, METADATA_VERSION, supported_range};
+use crate::features::{ELR_VERSION, FeatureDef, KRAFT_VERSION, Levels, METADATA_VERSION, supported_range};
 use crate::image::{ResourceType, VersionRange};
 
 /// `UpdateFeaturesRequest.upgrade_type`.
@@ -180,22 +180,25 @@ impl Turn<'_> {
             range => Some(format!("{who} only supports versions {range}")),
         };
         let (image, local) = (self.image(), self.settings.node_id);
-        lacking(format!("Local controller {local}"), supported_range(feature))
-            .or_else(|| {
-                let mut brokers = image.brokers.iter();
-                brokers.find_map(|broker| {
-                    let range = broker.features.get(feature).copied().unwrap_or(none);
-                    lacking(format!("Broker {}", broker.id), range)
-                })
+        lacking(
+            format!("Local controller {local}"),
+            supported_range(feature, Levels::of(&self.settings.config)),
+        )
+        .or_else(|| {
+            let mut brokers = image.brokers.iter();
+            brokers.find_map(|broker| {
+                let range = broker.features.get(feature).copied().unwrap_or(none);
+                lacking(format!("Broker {}", broker.id), range)
             })
-            .or_else(|| {
-                let mut others = image.controllers.values().filter(|node| node.id != local);
-                others.find_map(|node| {
-                    let range = node.features.get(feature).copied().unwrap_or(none);
-                    lacking(format!("Controller {}", node.id), range)
-                })
+        })
+        .or_else(|| {
+            let mut others = image.controllers.values().filter(|node| node.id != local);
+            others.find_map(|node| {
+                let range = node.features.get(feature).copied().unwrap_or(none);
+                lacking(format!("Controller {}", node.id), range)
             })
-            .or_else(|| self.unregistered_voter())
+        })
+        .or_else(|| self.unregistered_voter())
     }
 
     fn unregistered_voter(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use dohle_wire::messages::FeatureLevelRecord;
 use imbl::OrdMap;
 
 use crate::MetadataVersion;
-use crate::features::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION};
+use crate::features::{ELR_VERSION, KRAFT_VERSION, Levels, METADATA_VERSION, supported_range};
 
 /// The levels of a feature that someone supports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Features {
         } else if level == 0 {
             self.levels.remove(name);
         } else {
-            let range = crate::features::supported_range(name);
+            let range = supported_range(name, Levels::Testing);
             if !range.contains(level) {
                 return Err(format!("feature {name} has level {level}, but this software supports {range}"));
             }

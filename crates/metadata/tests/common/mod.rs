@@ -137,7 +137,7 @@ pub fn registration(id: i32, incarnation: u128, rack: Option<&str>) -> BrokerReg
             port: 9092,
             ..Default::default()
         }],
-        features: features::supported()
+        features: features::supported(features::Levels::Production)
             .into_iter()
             .map(|(name, range)| Feature {
                 name: name.into(),

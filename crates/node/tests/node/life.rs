@@ -131,3 +131,16 @@ fn a_file_the_environment_and_flags_are_read_in_this_order() {
     let meta = std::fs::read_to_string(data.path().join("meta.properties")).expect("formatted");
     assert!(meta.contains("node.id=8"), "{meta}");
 }
+
+#[test]
+fn a_folder_of_the_metadata_alone_is_no_place_for_partitions() {
+    let data = Data::new();
+    let metadata = data.beside("metadata");
+    let own = format!("metadata.log.dir={}", metadata.display());
+    let node = Node::start(&data, &["--set", &own]);
+    assert!(exists(&metadata, "__cluster_metadata-0"));
+    assert_eq!(node.stop().code, Some(0));
+    // The mark of a clean end is left where partitions can be.
+    assert!(exists(&data.path(), ".kafka_cleanshutdown"));
+    assert!(!exists(&metadata, ".kafka_cleanshutdown"));
+}

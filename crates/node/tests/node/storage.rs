@@ -53,6 +53,21 @@ fn folders_are_formatted_told_of_and_started_on() {
 }
 
 #[test]
+fn unstable_levels_are_for_those_who_ask_for_them() {
+    let data = Data::new();
+    let (file, flags) = (file(&data), ["--release-version", "4.4-IV0", "--feature", "share.version=1"]);
+    let format = |file: &str| run(&[&["storage", "format", "-t", CLUSTER, "-c", file], &flags[..]].concat());
+    format(&file).expect(3, &["4.4-IV0", "not yet stable"]);
+    let unstable =
+        std::fs::read_to_string(&file).expect("it was written") + "unstable.feature.versions.enable=true\n";
+    let file = data.write("unstable.properties", &unstable);
+    let made = format(&file);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(made.stdout.contains("with metadata.version 4.4-IV0."), "{}", made.stdout);
+    assert_eq!(Node::start(&data, &["--config", &file]).stop().code, Some(0));
+}
+
+#[test]
 fn flags_of_format_are_checked() {
     let data = Data::new();
     let file = file(&data);
