@@ -33,8 +33,11 @@ fn java() {
 #[test]
 fn old_java() {
     life(
-        Client::OldJava,
-        classics(Client::OldJava, &["range", "roundrobin", "sticky", "cooperative-sticky"]),
+        Client::OldJava(JavaRelease::R2_8_2),
+        classics(
+            Client::OldJava(JavaRelease::R2_8_2),
+            &["range", "roundrobin", "sticky", "cooperative-sticky"],
+        ),
     );
 }
 

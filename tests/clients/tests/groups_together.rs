@@ -1,7 +1,7 @@
 //! Members that differ in one group: of all clients, of both protocols, and static ones that come back.
 #![allow(clippy::disallowed_methods)] // drives real programs
 
-use dohle_tests_clients::client::Client;
+use dohle_tests_clients::client::{Client, JavaRelease};
 use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::groups::scene::{Cast, Scene};
 use serde_json::json;
@@ -43,7 +43,7 @@ fn migration_and_back() {
     let moves = [
         move_of(Client::Java, "range", Client::Java, "uniform"),
         move_of(Client::Java, "cooperative-sticky", Client::Java, "range"),
-        move_of(Client::OldJava, "sticky", Client::Java, "uniform"),
+        move_of(Client::OldJava(JavaRelease::R2_8_2), "sticky", Client::Java, "uniform"),
         move_of(Client::Librdkafka, "range", Client::Librdkafka, "uniform"),
         move_of(Client::FranzGo, "cooperative-sticky", Client::FranzGo, "range"),
     ];
@@ -100,7 +100,7 @@ fn static_members_come_back() {
     let kept = [
         Cast::of(Client::Java, Classic, "range").with_instances(),
         Cast::of(Client::Java, Classic, "cooperative-sticky").with_instances(),
-        Cast::of(Client::OldJava, Classic, "range").with_instances(),
+        Cast::of(Client::OldJava(JavaRelease::R2_8_2), Classic, "range").with_instances(),
         Cast::of(Client::Librdkafka, Classic, "range").with_instances(),
         Cast::of(Client::FranzGo, Classic, "cooperative-sticky").with_instances(),
         Cast::of(Client::KafkaPython, Classic, "range").with_instances(),

@@ -68,8 +68,8 @@ impl Host {
     pub fn start(client: Client, bootstrap: &str, folder: &Path) -> Host {
         let sources = install::sources();
         let mut command = match client {
-            Client::Java => java("kafka"),
-            Client::OldJava => java("kafka-clients-2.8.2"),
+            Client::Java => java(&install::jars("kafka")),
+            Client::OldJava(release) => java(&install::client_jars(release.version())),
             Client::Librdkafka => python(&sources.join("python/librdkafka_member.py")),
             Client::KafkaPython => python(&sources.join("python/pure_member.py")),
             Client::FranzGo => Command::new(install::franz_go()),
@@ -179,9 +179,9 @@ pub fn ledger_path(folder: &Path, member: &str) -> PathBuf {
     folder.join(format!("{member}.ledger"))
 }
 
-fn java(jars: &str) -> Command {
+fn java(jars: &Path) -> Command {
     let mut command = jvm("-Xmx256m");
-    command.args(["-cp", &install::classes("groups", jars), "Host"]);
+    command.args(["-cp", &install::classes(&["groups"], jars), "Host"]);
     command
 }
 
