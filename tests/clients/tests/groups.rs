@@ -4,7 +4,7 @@
 //! `src/groups/judge.rs`: exactly once while nobody is killed, at least once and never before a commit after that.
 #![allow(clippy::disallowed_methods)] // kills real processes at real times
 
-use dohle_tests_clients::client::{Client, everything};
+use dohle_tests_clients::client::{Client, JavaRelease, everything};
 use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::groups::scene::{Cast, LONG_PAUSE, Scene};
 use dohle_tests_clients::target::Target;

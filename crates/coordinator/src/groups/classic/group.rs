@@ -418,10 +418,6 @@ impl ClassicGroup {
 
 #[cfg(test)]
 impl ClassicGroup {
-    pub(in crate::groups) fn stored(&self) -> Option<&m::GroupMetadataValue> {
-        self.stored.as_ref()
-    }
-
     pub(in crate::groups) fn restored(stored: m::GroupMetadataValue) -> Self {
         Self::from_stored(stored)
     }
