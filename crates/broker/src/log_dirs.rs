@@ -49,6 +49,8 @@ struct Place {
     topic: Option<TopicId>,
     /// Whether its log was opened, and so recovered if that was needed.
     opened: bool,
+    /// Where its log stood when this process closed it, until it is opened again: its files need no check.
+    closed: Option<Closed>,
 }
 
 /// Where both are locked, [`LogDirs::places`] comes before the checkpoints of a directory.
@@ -88,7 +90,8 @@ impl LogDirs {
                 }
                 match folder.state {
                     FolderState::Live => {
-                        let place = Place { directory: index, topic: folder.topic_id, opened: false };
+                        let place =
+                            Place { directory: index, topic: folder.topic_id, opened: false, closed: None };
                         places.insert((folder.topic, folder.partition), place);
                     }
                     FolderState::Deleted => remove(&dir, &folder.path),
@@ -136,11 +139,11 @@ impl LogDirs {
         let mut places = self.places();
         if let Some(place) = places.get_mut(&key) {
             place.topic = Some(id.topic);
-            let directory = &self.directories[place.directory];
+            let (directory, closed) = (&self.directories[place.directory], place.closed.take());
             drop(places);
             let folder = directory.dir.partition_path(topic, id.partition);
-            let mut log =
-                Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now)?;
+            let recovery = closed.map_or_else(|| directory.recovery(&key), Recovery::of_closed);
+            let mut log = Log::open(&self.context, folder, id.topic, settings, recovery, now)?;
             // What a crash has left in the page cache only is stored before anybody is given it.
             let _stored = log.flush()?;
             if let Some(place) = self.places().get_mut(&key) {
@@ -151,7 +154,7 @@ impl LogDirs {
         let index = self.place(&places, wanted);
         let folder = self.directories[index].dir.partition_path(topic, id.partition);
         let log = Log::create(&self.context, folder, id.topic, settings, now)?;
-        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true });
+        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true, closed: None });
         Ok(log)
     }
 
@@ -164,6 +167,30 @@ impl LogDirs {
     pub fn partitions(&self) -> Vec<(String, PartitionIndex, Option<TopicId>)> {
         let places = self.places();
         places.iter().map(|((topic, partition), place)| (topic.clone(), *partition, place.topic)).collect()
+    }
+
+    /// The partitions of a topic that hold records, by the sizes of their files. Blocks.
+    pub fn partitions_with_records(&self, topic: &str) -> Vec<PartitionIndex> {
+        let places: Vec<_> = self
+            .places()
+            .iter()
+            .filter(|((name, _), _)| name == topic)
+            .map(|((_, partition), place)| (*partition, place.directory))
+            .collect();
+        let holds = |&(partition, directory): &(PartitionIndex, usize)| {
+            let dir = &self.directories[directory].dir;
+            let (disk, folder) = (dir.disk(), dir.partition_path(topic, partition));
+            // A folder that cannot be looked at is opened, and whatever is wrong with it is said then.
+            let Ok(entries) = disk.list(&folder) else { return true };
+            let mut logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+            logs.any(|log| {
+                disk.metadata(&folder.join(&log.name))
+                    .is_ok_and(|found| found.is_some_and(|file| file.len > 0))
+            })
+        };
+        let mut held: Vec<_> = places.into_iter().filter(holds).map(|(partition, _)| partition).collect();
+        held.sort_unstable();
+        held
     }
 
     /// Puts aside the folder of a partition that is gone. Durable when it returns. `None` when there is no folder, or when it holds
@@ -236,9 +263,13 @@ impl LogDirs {
         Ok(())
     }
 
-    /// Notes a log that was closed, without writing yet: [`LogDirs::finish`] does, for all.
+    /// Notes a log that was closed, without writing the checkpoints: a later write of theirs does, [`LogDirs::finish`] at the latest.
     pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(directory) = self.directory_of(folder) else { return };
+        let mut places = self.places();
+        let Some(place) = places.get_mut(&(topic.to_owned(), id.partition)) else { return };
+        place.closed = Some(*closed);
+        drop(places);
         directory.checkpoints().note(&Mark {
             id: id.topic,
             topic: topic.to_owned(),
@@ -248,6 +279,17 @@ impl LogDirs {
             log_start: closed.log_start,
             high_watermark: closed.recovery_point,
         });
+    }
+
+    /// Writes all checkpoints as they are noted. Blocks.
+    pub fn write_checkpoints(&self) -> Result<(), LogError> {
+        self.directories.iter().try_for_each(|directory| directory.checkpoints().write(&directory.dir))
+    }
+
+    /// The folder of a partition, where there is one.
+    pub fn folder(&self, topic: &str, partition: PartitionIndex) -> Option<PathBuf> {
+        let place = self.places().get(&(topic.to_owned(), partition)).copied()?;
+        Some(self.directories[place.directory].dir.partition_path(topic, partition))
     }
 
     /// Writes the checkpoints and marks the directories as cleanly closed. Call when every open log was closed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
-use dohle_env::{Env, task, thread};
+use dohle_env::{Env, disk, task, thread};
 use dohle_log::dirs::LogDir;
 use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
 use tokio::sync::oneshot;
@@ -156,6 +156,7 @@ fn limits(config: &Config) -> Limits {
         frame_max: usize::try_from(config.int("socket.request.max.bytes")).unwrap_or(0),
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
         fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
+        open_files: disk::raise_open_file_limit() / 2,
         unstable_versions: config.boolean("unstable.api.versions.enable"),
     }
 }

@@ -30,6 +30,7 @@ use crate::names::FileKind;
 use crate::producers::{ProducerState, Producers};
 use crate::segment::{Largest, Segment};
 use crate::snapshot;
+use crate::truncate::Closed;
 
 /// How far before a snapshot the batches are looked for that a producer may still send again.
 const RECALLED_RECORDS: i64 = 50_000;
@@ -52,6 +53,11 @@ pub struct Recovery {
 impl Recovery {
     /// Nothing is known: verify everything.
     pub const UNKNOWN: Self = Self { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
+
+    /// What is known of a log that the same process has closed, and nobody has touched since.
+    pub fn of_closed(closed: Closed) -> Self {
+        Self { clean: true, recovery_point: closed.recovery_point, log_start: closed.log_start }
+    }
 }
 
 impl Log {

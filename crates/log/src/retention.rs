@@ -192,6 +192,33 @@ impl Log {
         Ok(found.map_or(self.segments[at].created, |found| found.modified))
     }
 
+    /// Whether the log can be closed and opened again without anybody noticing: nothing is to be flushed, renamed or removed,
+    /// and nothing but the clock can make something due.
+    pub fn may_rest(&self) -> bool {
+        let compacts = self.settings.cleanup_compact && self.segments.len() > 1;
+        self.failure.is_none()
+            && self.flushing.is_none()
+            && self.dirty.written.is_empty()
+            && !self.garbage.is_underway()
+            && self.garbage.renamed.is_empty()
+            && !compacts
+    }
+
+    /// When retention by time has to look at the log again. `None`: not before something is appended.
+    pub fn retention_due(&self) -> Result<Option<TimestampMs>, LogError> {
+        if self.segments.iter().all(|segment| segment.size == 0) {
+            return Ok(None);
+        }
+        Ok(self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1))))
+    }
+
+    /// Closes the files of segments; the next use opens them again. What is being flushed stays open until that is done.
+    pub fn let_go_of_files(&mut self) {
+        for segment in &mut self.segments {
+            segment.file = None;
+        }
+    }
+
     /// Lets go of what was not used since the last time.
     fn rest(&mut self) {
         self.tail.rest();
@@ -223,12 +250,7 @@ impl Log {
         let in_use = !self.tail.is_empty() || self.segments.iter().any(|segment| segment.file.is_some());
         let rest =
             (in_use || self.flushing.is_some()).then(|| TimestampMs(now.get().saturating_add(IDLE_MS)));
-        let has_records = self.segments.iter().any(|segment| segment.size > 0);
-        let expiry = if has_records {
-            self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1).max(now.get())))
-        } else {
-            None
-        };
+        let expiry = self.retention_due()?.map(|at| at.max(now));
         let producers = self.producers.next_expiry(self.context.producer_id_expiration_ms);
         Ok([removal, rest, expiry, producers].into_iter().flatten().min())
     }

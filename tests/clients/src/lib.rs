@@ -1,7 +1,8 @@
 //! The harness of the suites that speak to a broker through other people's programs.
 //!
 //! Owns: starting and killing the broker under test ([`target`]), installing and driving the clients ([`install`],
-//! [`client`], [`tools`]), the records they exchange ([`content`]) and the golden answers ([`script`], [`normal`]).
+//! [`client`], [`tools`]), the records they exchange ([`content`]), what members of groups go through ([`groups`]) and the golden
+//! answers ([`script`], [`normal`]).
 //! Never: speaks to a broker through the platform's own crates; every byte that is judged here was made or read by a
 //! program that is not ours.
 //!
@@ -16,6 +17,7 @@
 pub mod checks;
 pub mod client;
 pub mod content;
+pub mod groups;
 pub mod install;
 pub mod normal;
 pub mod process;

@@ -11,6 +11,7 @@ pub struct Effects<C: Coordinator> {
     pub(super) at_once: Vec<(ReplyTo, Answer<C>)>,
     pub(super) timers: Vec<(C::Timer, Option<u64>)>,
     pub(super) jobs: Vec<C::Job>,
+    pub(super) divisible: bool,
 }
 
 impl<C: Coordinator> Default for Effects<C> {
@@ -21,6 +22,7 @@ impl<C: Coordinator> Default for Effects<C> {
             at_once: Vec::new(),
             timers: Vec::new(),
             jobs: Vec::new(),
+            divisible: false,
         }
     }
 }
@@ -33,6 +35,12 @@ impl<C: Coordinator> Effects<C> {
 
     pub fn records(&mut self, records: impl IntoIterator<Item = C::Record>) {
         self.records.extend(records);
+    }
+
+    /// Lets the records of this event go into several batches of the log: for many that mean nothing to each other, such as the offsets
+    /// of a deleted topic. Without it they go into one, so that no replay ever sees half of an event.
+    pub fn divisible(&mut self) {
+        self.divisible = true;
     }
 
     /// Replies once everything decided so far, these effects included, is stored.

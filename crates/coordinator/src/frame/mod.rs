@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dohle_types::{ErrorCode, Offset, ProducerId, TimestampMs};
 
 pub use effects::Effects;
-pub use shard::{Batch, Shard};
+pub use shard::{Batch, Shard, size_in_log};
 pub use timers::Timers;
 
 /// When something happens, and the chance it may draw on.

@@ -4,10 +4,29 @@ use dohle_types::{ErrorCode, Offset, ProducerId};
 
 use super::{Answer, Coordinator, Effects, EncodedRecord, Moment, Record, Replayed, ReplyTo, Timers};
 
+/// What the log adds to a batch of records, at most.
+const BATCH_OVERHEAD: usize = 61;
+/// What the log adds to a record, at most, beside its key and value.
+const RECORD_OVERHEAD: usize = 21;
+
 /// Records to append and replies to release once they, and all records before them, are stored.
 pub struct Batch<C: Coordinator> {
     pub records: Vec<EncodedRecord>,
+    /// Where the units of the records end, ascending up to their number. A unit goes into one batch of the log, with others as far as
+    /// there is room: a crash leaves all of it or nothing.
+    pub units: Vec<usize>,
     pub replies: Vec<(ReplyTo, Answer<C>)>,
+}
+
+impl<C: Coordinator> Default for Batch<C> {
+    fn default() -> Self {
+        Self { records: Vec::new(), units: Vec::new(), replies: Vec::new() }
+    }
+}
+
+/// How many bytes a record adds to a batch of the log at most, if it is not compressed.
+pub fn size_in_log(record: &EncodedRecord) -> usize {
+    RECORD_OVERHEAD + record.size()
 }
 
 /// A coordinator's state for one partition, with its timers and what it wants done.
@@ -21,19 +40,22 @@ pub struct Shard<C: Coordinator> {
     batch: Batch<C>,
     ready: Vec<(ReplyTo, Answer<C>)>,
     jobs: Vec<C::Job>,
-    /// The largest record that the topic takes.
-    max_record_bytes: usize,
+    /// What the batch has grown to.
+    pending_bytes: usize,
+    /// The largest batch that the topic takes.
+    max_batch_bytes: usize,
 }
 
 impl<C: Coordinator> Shard<C> {
-    pub fn new(coordinator: C, max_record_bytes: usize) -> Self {
+    pub fn new(coordinator: C, max_batch_bytes: usize) -> Self {
         Self {
             coordinator,
             timers: Timers::default(),
-            batch: Batch { records: Vec::new(), replies: Vec::new() },
+            batch: Batch::default(),
             ready: Vec::new(),
             jobs: Vec::new(),
-            max_record_bytes,
+            pending_bytes: 0,
+            max_batch_bytes,
         }
     }
 
@@ -81,7 +103,27 @@ impl<C: Coordinator> Shard<C> {
         if self.batch.records.is_empty() && self.batch.replies.is_empty() {
             return None;
         }
-        Some(std::mem::replace(&mut self.batch, Batch { records: Vec::new(), replies: Vec::new() }))
+        self.pending_bytes = 0;
+        Some(std::mem::take(&mut self.batch))
+    }
+
+    /// Whether anything waits for [`Shard::take_batch`].
+    pub fn has_batch(&self) -> bool {
+        !self.batch.records.is_empty() || !self.batch.replies.is_empty()
+    }
+
+    pub fn has_records(&self) -> bool {
+        !self.batch.records.is_empty()
+    }
+
+    /// Whether the records that wait would fill a batch of the log.
+    pub fn is_full(&self) -> bool {
+        BATCH_OVERHEAD + self.pending_bytes >= self.max_batch_bytes
+    }
+
+    /// The topic takes batches of another size from now on.
+    pub fn set_max_batch_bytes(&mut self, bytes: usize) {
+        self.max_batch_bytes = bytes;
     }
 
     /// Replies that wait for nothing.
@@ -98,7 +140,12 @@ impl<C: Coordinator> Shard<C> {
         work(&mut self.coordinator, &mut effects);
         self.ready.append(&mut effects.at_once);
         let encoded: Vec<EncodedRecord> = effects.records.iter().map(Record::encode).collect();
-        if encoded.iter().any(|record| record.size() > self.max_record_bytes) {
+        let largest = if effects.divisible {
+            encoded.iter().map(size_in_log).max().unwrap_or(0)
+        } else {
+            encoded.iter().map(size_in_log).sum()
+        };
+        if BATCH_OVERHEAD + largest > self.max_batch_bytes && !encoded.is_empty() {
             // Nothing of it happens: the topic would not take it.
             let refused = effects.replies.into_iter().map(|(to, _)| (to, Err(ErrorCode::UnknownServerError)));
             self.batch.replies.extend(refused);
@@ -107,7 +154,15 @@ impl<C: Coordinator> Shard<C> {
         for record in effects.records {
             self.coordinator.replay(Replayed { record, offset: Offset::NONE, transaction: None });
         }
+        self.pending_bytes += encoded.iter().map(size_in_log).sum::<usize>();
+        let before = self.batch.records.len();
         self.batch.records.extend(encoded);
+        let after = self.batch.records.len();
+        if effects.divisible {
+            self.batch.units.extend(before + 1..=after);
+        } else if after > before {
+            self.batch.units.push(after);
+        }
         if cfg!(dohle_bug = "told-before-stored") {
             self.ready.append(&mut effects.replies);
         }

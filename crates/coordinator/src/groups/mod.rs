@@ -22,6 +22,8 @@ mod offsets;
 mod record;
 mod remembered;
 mod request;
+#[cfg(test)]
+mod script;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -48,7 +50,7 @@ pub type Effects = crate::frame::Effects<GroupCoordinator>;
 /// One group, by the protocol that its members speak. A group that only keeps offsets is a classic one without members.
 #[derive(Debug)]
 pub enum Group {
-    Classic(ClassicGroup),
+    Classic(Box<ClassicGroup>),
     Consumer(ConsumerGroup),
 }
 
@@ -98,6 +100,8 @@ pub enum Event {
     Topics(Topics, Arc<Changes>),
     /// A group's own configuration has changed; the default value is "none".
     Overrides(Text, GroupOverrides),
+    /// The configuration has changed, or a level of the cluster's features.
+    Settings(Arc<Settings>),
     /// A job is done.
     Done(consumer::Done),
 }
@@ -176,6 +180,7 @@ impl Coordinator for GroupCoordinator {
                     self.overrides.insert(group, overrides);
                 }
             }
+            Event::Settings(settings) => self.settings = settings,
             Event::Done(done) => consumer::done(self, done, effects),
         }
     }

@@ -280,13 +280,15 @@ impl World {
     }
 
     fn append(&mut self) {
-        let Some(entries) = self.process.append() else { return };
+        let split = self.kernel.chance.happens(300);
+        let Some((entries, batches)) = self.process.append(split) else { return };
+        self.kernel.marks.sometimes("what was decided together is stored in parts", batches > 1);
         self.kernel.note(&entries);
         entries.iter().for_each(|entry| self.kernel.tell(|| format!("  appended: {}", told(entry))));
         self.checker.appended(&entries, &self.ledger, &mut self.kernel.marks);
         let life = self.process.life;
         let takes = self.kernel.chance.between(1, 12);
-        self.kernel.after(takes, Happening::Flush { life });
+        (0..batches).for_each(|_| self.kernel.after(takes, Happening::Flush { life }));
         if self.kernel.chance.happens(self.faults.kill_at_append) {
             self.kill();
         } else if self.kernel.chance.happens(self.faults.fail_append) {

@@ -32,14 +32,15 @@ pub struct ClassicGroup {
     pub(super) protocol_type: Option<Text>,
     pub(super) protocol: Option<Text>,
     pub(super) leader: Option<Text>,
-    members: BTreeMap<Text, Member>,
+    /// Boxed, because a map keeps room for ten more, and most groups are small.
+    members: BTreeMap<Text, Box<Member>>,
     statics: BTreeMap<Text, Text>,
     /// Ids given out, not yet used to join.
     pending: BTreeSet<Text>,
     joined: usize,
     support: BTreeMap<Text, usize>,
     /// What the members subscribe to, when they are consumers that can be understood.
-    subscribed: Option<BTreeSet<Text>>,
+    subscribed: Option<Box<[Text]>>,
 }
 
 /// Where the group stands. There is no dead group: one that is gone is not in the map.
@@ -144,11 +145,11 @@ impl ClassicGroup {
 
     /// In the order of the ids.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().map(Box::as_ref)
     }
 
     pub fn member(&self, id: &str) -> Option<&Member> {
-        self.members.get(id)
+        self.members.get(id).map(Box::as_ref)
     }
 
     pub fn size(&self) -> usize {
@@ -160,14 +161,14 @@ impl ClassicGroup {
     }
 
     /// What the members subscribe to; nothing when they are no consumers or cannot be understood.
-    pub fn subscribed(&self) -> Option<&BTreeSet<Text>> {
-        self.subscribed.as_ref()
+    pub fn subscribed(&self) -> Option<&[Text]> {
+        self.subscribed.as_deref()
     }
 
     /// A consumer group that cannot be understood counts as subscribed to everything.
     pub fn is_subscribed_to_topic(&self, topic: &str) -> bool {
         match &self.subscribed {
-            Some(topics) => topics.contains(topic),
+            Some(topics) => topics.binary_search_by(|known| known.as_str().cmp(topic)).is_ok(),
             None => self.uses_consumer_protocol(),
         }
     }
@@ -244,10 +245,10 @@ impl ClassicGroup {
             self.statics.insert(instance_id.clone(), member.id.clone());
         }
         self.count(&member);
-        self.members.insert(member.id.clone(), member);
+        self.members.insert(member.id.clone(), Box::new(member));
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Member> {
+    pub(super) fn remove(&mut self, id: &str) {
         let removed = self.members.remove(id);
         if let Some(member) = &removed {
             self.discount(member);
@@ -262,7 +263,6 @@ impl ClassicGroup {
         if let Some(unsynced) = self.phase.unsynced() {
             unsynced.remove(id);
         }
-        removed
     }
 
     /// Changes a member; what is counted of it is counted anew.
@@ -276,7 +276,7 @@ impl ClassicGroup {
     }
 
     /// A static member comes back: it takes the place of the one that it was, which is returned with whatever it waited for.
-    pub(super) fn replace_static(&mut self, old_id: &str, new_id: &Text) -> Option<Member> {
+    pub(super) fn replace_static(&mut self, old_id: &str, new_id: &Text) -> Option<Box<Member>> {
         let old = self.members.remove(old_id)?;
         self.discount(&old);
         let member = Member {
@@ -284,7 +284,7 @@ impl ClassicGroup {
             awaiting_join: None,
             awaiting_sync: None,
             is_new: false,
-            ..old.clone()
+            ..Member::clone(&old)
         };
         self.count(&member);
         if let Some(instance_id) = &member.instance_id {
@@ -298,7 +298,7 @@ impl ClassicGroup {
                 unsynced.insert(new_id.clone());
             }
         }
-        self.members.insert(new_id.clone(), member);
+        self.members.insert(new_id.clone(), Box::new(member));
         Some(old)
     }
 
@@ -376,12 +376,13 @@ impl ClassicGroup {
         self.subscribed = self.compute_subscribed();
     }
 
-    fn compute_subscribed(&self) -> Option<BTreeSet<Text>> {
+    /// In order.
+    fn compute_subscribed(&self) -> Option<Box<[Text]>> {
         if !self.uses_consumer_protocol() {
             return None;
         }
         if self.members.is_empty() {
-            return Some(BTreeSet::new());
+            return Some(Box::default());
         }
         let protocol = self.protocol.as_ref()?;
         let mut topics = BTreeSet::new();
@@ -392,7 +393,7 @@ impl ClassicGroup {
                 }
             }
         }
-        Some(topics)
+        Some(topics.into_iter().collect())
     }
 
     fn count(&mut self, member: &Member) {
@@ -412,6 +413,51 @@ impl ClassicGroup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl ClassicGroup {
+    pub(in crate::groups) fn stored(&self) -> Option<&m::GroupMetadataValue> {
+        self.stored.as_ref()
+    }
+
+    pub(in crate::groups) fn restored(stored: m::GroupMetadataValue) -> Self {
+        Self::from_stored(stored)
+    }
+
+    /// Who waits in the members' names.
+    pub(in crate::groups) fn waiting(&self) -> impl Iterator<Item = crate::frame::ReplyTo> {
+        let waiting = self.members.values().flat_map(|member| [member.awaiting_join, member.awaiting_sync]);
+        waiting.flatten().map(|waiting| waiting.to)
+    }
+
+    /// What a record has room for.
+    pub(in crate::groups) fn settled_view(&self) -> String {
+        let members = self.members.values().map(|member| {
+            let protocol = self.protocol.clone().unwrap_or_default();
+            let timeouts = (member.rebalance_timeout_ms, member.session_timeout_ms);
+            let said = (member.metadata(&protocol), &member.assignment);
+            format!("{} {:?} {:?} {timeouts:?} {said:?}", member.id, member.instance_id, member.client)
+        });
+        let members: Vec<String> = members.collect();
+        let since_ms = self.since_ms.filter(|_| self.is_empty());
+        let protocol = (&self.protocol_type, &self.protocol, &self.subscribed);
+        format!("{} {since_ms:?} {protocol:?} {:?} {members:?}", self.generation, self.leader)
+    }
+
+    /// `CountsAgree`
+    pub(in crate::groups) fn assert_counts_agree(&self) {
+        let mut fresh = Self { phase: self.phase.clone(), ..Self::default() };
+        for member in self.members.values() {
+            fresh.count(member);
+            if let Some(instance_id) = &member.instance_id {
+                fresh.statics.insert(instance_id.clone(), member.id.clone());
+            }
+        }
+        assert_eq!(self.joined, fresh.joined, "CountsAgree, joined");
+        assert_eq!(self.support, fresh.support, "CountsAgree, support");
+        assert_eq!(self.statics, fresh.statics, "CountsAgree, statics");
     }
 }
 

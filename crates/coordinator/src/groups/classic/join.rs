@@ -50,7 +50,7 @@ pub(in crate::groups) fn join(
             }
             let group = ClassicGroup::new(call.moment.wall.get());
             effects.record(group.first_record(&id));
-            c.groups.insert(id, Group::Classic(group));
+            c.groups.insert(id, Group::Classic(Box::new(group)));
             join_classic(c, call, &request, effects);
         }
     }
@@ -228,6 +228,7 @@ impl Join<'_> {
             self.undo_return(old, &new_id);
         } else {
             self.turn.effects.record(record);
+            self.turn.group.read_subscriptions();
             self.turn.group.take_join(&new_id);
             if self.call.version >= SKIP_ASSIGNMENT_SINCE {
                 response.skip_assignment = self.turn.group.is_leader(&new_id);
@@ -241,7 +242,7 @@ impl Join<'_> {
     }
 
     /// The return could not be recorded: the member is again the one that it was.
-    fn undo_return(&mut self, old: Member, new_id: &Text) {
+    fn undo_return(&mut self, old: Box<Member>, new_id: &Text) {
         self.turn.group.replace_static(new_id, &old.id);
         let (id, timeouts) = (old.id.clone(), (old.rebalance_timeout_ms, old.session_timeout_ms));
         self.turn.group.update(&id, |member| {

@@ -88,7 +88,7 @@ pub(super) fn replay(
     match c.groups.get_mut(&id) {
         Some(Group::Classic(group)) => group.stored = Some(value),
         _ => {
-            c.groups.insert(id.detached(), Group::Classic(ClassicGroup::from_stored(value)));
+            c.groups.insert(id.detached(), Group::Classic(Box::new(ClassicGroup::from_stored(value))));
         }
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn loaded(c: &mut GroupCoordinator, moment: Moment, effects: &mut Eff
     for (id, group) in &mut c.groups {
         let Group::Classic(group) = group else { continue };
         let Some(stored) = group.stored.take() else { continue };
-        *group = ClassicGroup::from_stored(stored);
+        **group = ClassicGroup::from_stored(stored);
         let mut turn = Turn { id, group, settings: &settings, moment, effects };
         for member in turn.group.ids() {
             turn.restart_session(&member);
@@ -155,7 +155,7 @@ pub(super) fn downgrade(
     effects: &mut Effects,
 ) {
     effects.record(group.record(id, |member| member.assignment.clone()));
-    c.groups.insert(id.clone(), Group::Classic(group));
+    c.groups.insert(id.clone(), Group::Classic(Box::new(group)));
     let Some(mut turn) = Turn::of(c, id, moment, effects) else { return };
     for member in turn.group.ids() {
         turn.restart_session(&member);

@@ -26,6 +26,9 @@ mod regex;
 mod replay;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 use dohle_wire::Text;
 
 pub use background::{Done, Work};

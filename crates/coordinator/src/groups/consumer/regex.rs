@@ -78,7 +78,7 @@ fn in_kafkas_words(error: &regex::Error) -> &'static str {
     let regex::Error::Syntax(text) = error else { return "expression too large" };
     let words = [
         ("unclosed group", "missing closing )"),
-        ("unopened group", "unexpected )"),
+        ("unopened group", "regexp/syntax: internal error"),
         ("unclosed character class", "missing closing ]"),
         ("invalid character class range", "invalid character class range"),
         ("repetition operator missing expression", "missing argument to repetition operator"),
@@ -86,6 +86,7 @@ fn in_kafkas_words(error: &regex::Error) -> &'static str {
         ("incomplete escape", "trailing backslash at end of expression"),
         ("escape", "invalid escape sequence"),
         ("nest", "expression nests too deeply"),
+        ("duplicate", "duplicate capture group name"),
         ("capture", "invalid named capture"),
     ];
     words
@@ -137,6 +138,11 @@ mod tests {
             (r"(?P<name>foo)(bar)?", &["foo", "foobar"]),
             ("ä*foo", &["foo"]),
             ("^foo$", &["foo"]),
+            ("fo??o*?(bar)??", &["foo", "foobar"]),
+            ("fo{,2}|fo{2}", &["foo"]),
+            (r"[+--]|a[]a.]b", &["a.b"]),
+            (r"[[:^alpha:]]|\101\x31", &["A1"]),
+            (r"[a&&b]\W[a~~b]|\p{Greek}|\p{^Lu}+\d", &["a-b", "a.b"]),
             ("", &[]),
         ];
         for (pattern, expected) in cases {
@@ -151,7 +157,7 @@ mod tests {
         let cases = [
             ("[", "missing closing ]"),
             ("(a", "missing closing )"),
-            ("a)|(b", "unexpected )"),
+            ("a)|(b", "regexp/syntax: internal error"),
             ("*a", "missing argument to repetition operator"),
             (r"a\", "trailing backslash at end of expression"),
             (r"\y", "invalid escape sequence"),
@@ -160,6 +166,18 @@ mod tests {
             ("(?x)a", "invalid or unsupported Perl syntax"),
             (r"\p{Nonsense1}", "invalid character class range"),
             ("[z-a]", "invalid character class range"),
+            ("[[:foo:]]", "invalid character class range"),
+            ("a**", "invalid nested repetition operator"),
+            ("a+*", "invalid nested repetition operator"),
+            ("x{2}{3}", "invalid nested repetition operator"),
+            ("a{2,1}", "invalid repeat count"),
+            (r"\1", "invalid escape sequence"),
+            (r"\x{110000}", "invalid escape sequence"),
+            (r"[\Qa\E]", "invalid escape sequence"),
+            ("(?i", "invalid or unsupported Perl syntax"),
+            ("(?P<n", "invalid named capture"),
+            ("(?P<n>a)(?P<n>b)", "duplicate capture group name"),
+            ("a|*", "missing argument to repetition operator"),
         ];
         for (pattern, reason) in cases {
             let denied = validate(pattern).unwrap_err();

@@ -14,7 +14,7 @@
 
 mod downgrade;
 mod members;
-mod protocol;
+pub(super) mod protocol;
 mod upgrade;
 
 pub(super) use downgrade::{Downgrade, downgrade_without, downgrades_without};

@@ -94,7 +94,7 @@ impl View<'_> {
             partition_index,
             committed_offset: committed.offset,
             committed_leader_epoch: committed.leader_epoch,
-            metadata: Some(committed.metadata.clone()),
+            metadata: Some(committed.metadata.as_deref().map(Text::from).unwrap_or_default()),
             ..Default::default()
         }
     }

@@ -12,7 +12,8 @@ pub(super) struct Committed {
     pub offset: i64,
     /// `-1` for none.
     pub leader_epoch: i32,
-    pub metadata: Text,
+    /// Most have none, and room is kept for many.
+    pub metadata: Option<Box<str>>,
     pub timestamp_ms: i64,
     /// When a client of old has asked for it; `-1` for none.
     pub expires_ms: i64,
@@ -25,7 +26,7 @@ pub(super) struct Committed {
 impl Committed {
     /// A copy: what was read back lies in a block of the log, what was asked for in a request, and neither is to stay for this.
     pub fn of(value: &m::OffsetCommitValue) -> Self {
-        let metadata = if value.metadata.is_empty() { Text::new() } else { value.metadata.detached() };
+        let metadata = (!value.metadata.is_empty()).then(|| value.metadata.as_str().into());
         Self {
             offset: value.offset,
             leader_epoch: value.leader_epoch,
@@ -161,6 +162,19 @@ impl Offsets {
         if holders.is_empty() {
             remove(&mut self.open, group, topic, partition);
         }
+    }
+}
+
+#[cfg(test)]
+impl Offsets {
+    /// Everything but the places in the log, which compaction does not change the order of.
+    pub(in crate::groups) fn remembered(&self) -> String {
+        let mut bare = self.clone();
+        let pending = bare.pending.values_mut().flat_map(|groups| groups.values_mut());
+        for committed in pending.chain(bare.by_group.values_mut()).flat_map(|topics| topics.values_mut()) {
+            committed.values_mut().for_each(|committed| committed.order = 0);
+        }
+        format!("{:?} {:?} {:?}", bare.by_group, bare.pending, bare.open)
     }
 }
 

@@ -8,6 +8,13 @@ const BAD_PERL: &str = "invalid or unsupported Perl syntax";
 const BAD_ESCAPE: &str = "invalid escape sequence";
 const BAD_CLASS: &str = "invalid character class range";
 const BAD_REPEAT: &str = "invalid repeat count";
+const BAD_NESTING: &str = "invalid nested repetition operator";
+
+/// The classes of POSIX.
+const POSIX: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
 
 /// Stands for any character that no name of a topic has.
 const FOREIGN: &str = r"\xFF";
@@ -33,6 +40,10 @@ impl Translation<'_> {
             '\\' => self.escape(false),
             '[' => self.class(),
             '(' if self.rest.starts_with('?') => self.flags(),
+            '*' | '+' | '?' => {
+                self.out.push(first);
+                self.after_repeat()
+            }
             '{' => self.repeat(),
             other => {
                 self.literal(other);
@@ -164,6 +175,10 @@ impl Translation<'_> {
                 && let Some(end) = self.rest.find(":]")
             {
                 let (name, rest) = self.rest.split_at(end + 2);
+                let plain = name[2..end].strip_prefix('^').unwrap_or(&name[2..end]);
+                if !POSIX.contains(&plain) {
+                    return Err(BAD_CLASS);
+                }
                 self.out += name;
                 self.rest = rest;
                 continue;
@@ -191,7 +206,7 @@ impl Translation<'_> {
         {
             return Ok(());
         }
-        let flags = self.rest[1..].split([':', ')']).next().unwrap_or("");
+        let flags = self.rest[1..].split_once([':', ')']).ok_or(BAD_PERL)?.0;
         if !flags.chars().all(|flag| matches!(flag, 'i' | 'm' | 's' | 'U' | '-')) {
             return Err(BAD_PERL);
         }
@@ -204,12 +219,11 @@ impl Translation<'_> {
             self.quoted('{');
             return Ok(());
         };
-        let (low, high) = counts.split_once(',').unwrap_or((counts, counts));
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
-        if !is_number(low) || !(high.is_empty() || is_number(high)) {
+        if !is_counts(counts) {
             self.quoted('{');
             return Ok(());
         }
+        let (low, high) = counts.split_once(',').unwrap_or((counts, counts));
         let count = |text: &str| text.parse().ok().filter(|count| *count <= MAX_REPEAT).ok_or(BAD_REPEAT);
         let (low, high) = (count(low)?, if high.is_empty() { MAX_REPEAT } else { count(high)? });
         if low > high {
@@ -217,8 +231,31 @@ impl Translation<'_> {
         }
         self.rest = rest;
         self.out += &format!("{{{counts}}}");
+        self.after_repeat()
+    }
+
+    /// After a repetition there may be a `?` that makes it lazy, but no other repetition.
+    fn after_repeat(&mut self) -> Result<(), &'static str> {
+        if self.eat("?") {
+            self.out.push('?');
+        }
+        if self.rest.starts_with(['*', '+', '?']) || is_repeat(self.rest) {
+            return Err(BAD_NESTING);
+        }
         Ok(())
     }
+}
+
+/// Whether `{` and what follows it is a repetition.
+fn is_repeat(text: &str) -> bool {
+    text.strip_prefix('{').and_then(|text| text.split_once('}')).is_some_and(|(counts, _)| is_counts(counts))
+}
+
+/// `2`, `2,` or `2,3`
+fn is_counts(counts: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let (low, high) = counts.split_once(',').unwrap_or((counts, counts));
+    is_number(low) && (high.is_empty() || is_number(high))
 }
 
 /// The ASCII members of a class of Unicode, written for brackets. A script that is not listed has none.

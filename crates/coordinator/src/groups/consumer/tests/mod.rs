@@ -1,0 +1,9 @@
+//! Consumer groups without a broker: scripts with what they print, and members that do what chance says.
+//!
+//! After every event a second coordinator replays what the first has recorded; both must be the same.
+
+mod assignment;
+mod chance;
+mod print;
+mod rig;
+mod script;
