@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dohle_coordinator::frame::{Job, Record, ReplyTo};
-use dohle_coordinator::groups::{Event, GroupRecord, Request};
+use dohle_coordinator::groups::{Ask, Event, GroupRecord, Request};
 use dohle_coordinator::topics::Changes;
 use dohle_types::ErrorCode;
 
@@ -409,7 +409,7 @@ impl World {
     fn send(&mut self, place: usize, to: ReplyTo, request: Request) {
         let (now, weather) = (self.kernel.now_ms(), self.faults.weather);
         let life = self.members[place].life;
-        let doubled = self.kernel.chance.happens(weather.duplication);
+        let doubled = self.kernel.chance.happens(weather.duplication) && is_repeated_as_it_is(&request);
         let line = &mut self.members[place].up;
         if doubled && let Some(at) = line.send(now, &weather, &mut self.kernel.chance) {
             let request = request.clone();
@@ -533,6 +533,14 @@ impl World {
                 panic!("CompactionIsReplay: {difference}");
             }
         }
+    }
+}
+
+/// Whether a client that got no answer sends the same again. After a heartbeat that told only what had changed it tells everything.
+fn is_repeated_as_it_is(request: &Request) -> bool {
+    match &request.ask {
+        Ask::ConsumerGroupHeartbeat(heartbeat) => heartbeat.rebalance_timeout_ms != -1,
+        _ => true,
     }
 }
 
