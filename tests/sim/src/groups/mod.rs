@@ -64,6 +64,7 @@ const MARKS: &[&str] = &[
     "the clock jumps back",
     "the clock jumps on",
     "the coordinator is killed",
+    "what was decided together is stored in parts",
     "work of a dead coordinator is done",
 ];
 

@@ -107,13 +107,21 @@ impl Process {
         self.shard.as_mut().map(Shard::take_jobs).unwrap_or_default()
     }
 
-    /// Appends what has been decided. Returns what was appended.
-    pub fn append(&mut self) -> Option<Vec<Entry>> {
-        let Batch { records, replies, .. } = self.shard.as_mut()?.take_batch()?;
-        let before = self.log.pending_entries().count();
-        let records = records.into_iter().map(|record| (record.key, record.value));
+    /// Appends what has been decided, as one batch or, if it is to be split, a batch for each of its units. Returns what was
+    /// appended, and in how many batches.
+    pub fn append(&mut self, split: bool) -> Option<(Vec<Entry>, usize)> {
+        let Batch { records, units, replies } = self.shard.as_mut()?.take_batch()?;
+        let before = (self.log.pending_entries().count(), self.log.pending());
+        let mut records = records.into_iter().map(|record| (record.key, record.value));
+        let mut start = 0;
+        let whole_units = if split { units.len().saturating_sub(1) } else { 0 };
+        for end in &units[..whole_units] {
+            self.log.append(records.by_ref().take(end - start), Replies::new());
+            start = *end;
+        }
         self.log.append(records, replies.into_iter().map(plain).collect());
-        Some(self.log.pending_entries().skip(before).cloned().collect())
+        let appended = self.log.pending_entries().skip(before.0).cloned().collect();
+        Some((appended, self.log.pending() - before.1))
     }
 
     /// The process dies, or the shard is dropped because an append failed. Returns the replies that will never be released.

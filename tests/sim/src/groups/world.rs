@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dohle_coordinator::frame::{Job, Record, ReplyTo};
-use dohle_coordinator::groups::{Event, GroupRecord, Request};
+use dohle_coordinator::groups::{Ask, Event, GroupRecord, Request};
 use dohle_coordinator::topics::Changes;
 use dohle_types::ErrorCode;
 
@@ -280,13 +280,15 @@ impl World {
     }
 
     fn append(&mut self) {
-        let Some(entries) = self.process.append() else { return };
+        let split = self.kernel.chance.happens(300);
+        let Some((entries, batches)) = self.process.append(split) else { return };
+        self.kernel.marks.sometimes("what was decided together is stored in parts", batches > 1);
         self.kernel.note(&entries);
         entries.iter().for_each(|entry| self.kernel.tell(|| format!("  appended: {}", told(entry))));
         self.checker.appended(&entries, &self.ledger, &mut self.kernel.marks);
         let life = self.process.life;
         let takes = self.kernel.chance.between(1, 12);
-        self.kernel.after(takes, Happening::Flush { life });
+        (0..batches).for_each(|_| self.kernel.after(takes, Happening::Flush { life }));
         if self.kernel.chance.happens(self.faults.kill_at_append) {
             self.kill();
         } else if self.kernel.chance.happens(self.faults.fail_append) {
@@ -407,7 +409,7 @@ impl World {
     fn send(&mut self, place: usize, to: ReplyTo, request: Request) {
         let (now, weather) = (self.kernel.now_ms(), self.faults.weather);
         let life = self.members[place].life;
-        let doubled = self.kernel.chance.happens(weather.duplication);
+        let doubled = self.kernel.chance.happens(weather.duplication) && is_repeated_as_it_is(&request);
         let line = &mut self.members[place].up;
         if doubled && let Some(at) = line.send(now, &weather, &mut self.kernel.chance) {
             let request = request.clone();
@@ -531,6 +533,14 @@ impl World {
                 panic!("CompactionIsReplay: {difference}");
             }
         }
+    }
+}
+
+/// Whether a client that got no answer sends the same again. After a heartbeat that told only what had changed it tells everything.
+fn is_repeated_as_it_is(request: &Request) -> bool {
+    match &request.ask {
+        Ask::ConsumerGroupHeartbeat(heartbeat) => heartbeat.rebalance_timeout_ms != -1,
+        _ => true,
     }
 }
 
