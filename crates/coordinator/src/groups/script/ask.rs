@@ -123,7 +123,7 @@ pub(super) fn request(stage: &Stage, words: &Words) -> Request {
         "forget" => {
             let topics = partitions(words.get("t").expect("topics"), forget_topic);
             let group_id = words.text(0);
-            (Ask::OffsetDelete(m::OffsetDeleteRequest { group_id, topics, ..Default::default() }), 0)
+            (Ask::OffsetDelete(m::OffsetDeleteRequest { group_id, topics }), 0)
         }
         "delete" => (Ask::DeleteGroups(words.rest()), 2),
         "describe" => (Ask::DescribeGroups(words.rest()), 6),
@@ -255,11 +255,10 @@ fn fetch_topic(name: Text, topic_id: TopicId, partitions: Vec<&str>) -> OffsetFe
 }
 
 fn forget_topic(name: Text, _: TopicId, partitions: Vec<&str>) -> OffsetDeleteRequestTopic {
-    let partitions = partitions.into_iter().map(|text| OffsetDeleteRequestPartition {
-        partition_index: text.parse().expect("a partition"),
-        ..Default::default()
-    });
-    OffsetDeleteRequestTopic { name, partitions: partitions.collect(), ..Default::default() }
+    let partitions = partitions
+        .into_iter()
+        .map(|text| OffsetDeleteRequestPartition { partition_index: text.parse().expect("a partition") });
+    OffsetDeleteRequestTopic { name, partitions: partitions.collect() }
 }
 
 /// `write g t:0@5 pid=7`, or `write g t:0@5 legacy=1`.

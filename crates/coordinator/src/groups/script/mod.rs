@@ -39,7 +39,7 @@ use crate::topics::{Changes, Topics};
 /// What the log holds.
 #[derive(Clone)]
 pub(super) enum Entry {
-    Record(GroupRecord, Option<ProducerId>),
+    Record(Box<GroupRecord>, Option<ProducerId>),
     End(ProducerId, bool),
 }
 
@@ -156,7 +156,7 @@ impl Stage {
     fn write(&mut self, words: &ask::Words) {
         let record = ask::offset_record(words, self.moment.wall.get());
         let producer = words.get("pid").map(|pid| ProducerId(pid.parse().expect("a producer id")));
-        let entry = Entry::Record(record, producer);
+        let entry = Entry::Record(Box::new(record), producer);
         replay(&mut self.shard, self.log.len(), &entry);
         self.log.push(entry);
     }
@@ -171,7 +171,7 @@ impl Stage {
                     .expect("a record that can be read")
                     .expect("a record of a known type");
                 writeln!(out, "{}", print::record(self, &record)).expect("text");
-                self.log.push(Entry::Record(record, None));
+                self.log.push(Entry::Record(Box::new(record), None));
             }
             replies.extend(batch.replies);
         }
