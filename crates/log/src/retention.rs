@@ -87,8 +87,9 @@ impl Log {
         let start = self.start;
         self.producers.on_high_watermark(high_watermark);
         self.producers.expire(now, self.context.producer_id_expiration_ms);
-        // A flush under way may be making the very files that would be renamed.
-        if self.flushing.is_none() {
+        // A flush under way may be making the very files that would be renamed, and a compaction reads or renames them.
+        let compacting = self.compaction.is_running() || self.compaction.is_swapping();
+        if self.flushing.is_none() && !compacting {
             self.or_fail(|log| log.retire_segments(now, high_watermark))?;
         }
         self.rest();
@@ -105,10 +106,15 @@ impl Log {
         self.garbage.underway = false;
         let cleaned = result.inspect_err(|error| self.fail(error))?;
         if !cleaned.renamed.is_empty() {
-            let due = TimestampMs(now.get().saturating_add(self.settings.file_delete_delay_ms));
-            self.garbage.renamed.push((due, cleaned.renamed));
+            self.collect_later(cleaned.renamed, now);
         }
         Ok(())
+    }
+
+    /// Has files that are renamed already removed after `file.delete.delay.ms`.
+    pub(crate) fn collect_later(&mut self, renamed: Vec<Offset>, now: TimestampMs) {
+        let due = TimestampMs(now.get().saturating_add(self.settings.file_delete_delay_ms));
+        self.garbage.renamed.push((due, renamed));
     }
 
     fn move_start(&mut self, offset: Offset) {
@@ -141,10 +147,11 @@ impl Log {
     }
 
     /// Whether a segment is flushed, and with it the snapshot of the producers that remembers it when it is gone.
-    fn is_stored(&self, at: usize) -> bool {
+    pub(crate) fn is_stored(&self, at: usize) -> bool {
         let base = self.segments[at].base;
         self.segment_end(at) <= self.recovery_point
             && self.dirty.sealed.iter().all(|(sealed, _)| *sealed != base)
+            && self.flushing.as_ref().is_none_or(|flush| !flush.sealed.contains(&base))
     }
 
     /// How many segments, from the first on, are to go.
@@ -195,8 +202,9 @@ impl Log {
     /// Lets go of what was not used since the last time.
     fn rest(&mut self) {
         self.tail.rest();
+        let nameless = self.compaction.swapping_base();
         for segment in &mut self.segments {
-            if !std::mem::take(&mut segment.used) {
+            if !std::mem::take(&mut segment.used) && nameless != Some(segment.base) {
                 segment.file = None;
             }
         }
