@@ -17,14 +17,16 @@ use crate::recovery::ignore_missing;
 
 /// How long a log keeps its tail in memory and its files open after it was last used.
 const IDLE_MS: i64 = 60_000;
+/// When to look again whether a reader is done with a segment that is to go.
+const READER_MS: i64 = 1000;
 /// How many segments go in one cleanup; the others follow in the next.
 const MAX_SEGMENTS_PER_CLEANUP: usize = 64;
 
 /// Segments that left the log and whose files are still there.
 #[derive(Default)]
 pub(crate) struct Garbage {
-    /// Left the log; to be renamed.
-    retired: Vec<Offset>,
+    /// Left the log; to be renamed when nobody reads them by name any more.
+    retired: Vec<(Offset, Arc<()>)>,
     /// Renamed; to be removed at that time.
     renamed: Vec<(TimestampMs, Vec<Offset>)>,
     /// Whether a cleanup is under way.
@@ -138,7 +140,7 @@ impl Log {
             self.dirty.forget(segment.base);
             self.dirty.snapshots.retain(|(offset, _)| *offset != segment.base);
             self.snapshots.remove(&segment.base);
-            self.garbage.retired.push(segment.base);
+            self.garbage.retired.push((segment.base, segment.lease));
         }
         let first = self.segments[0].base;
         tracing::info!(dir = %self.dir.display(), count, start = %first, "retention deletes segments");
@@ -214,7 +216,8 @@ impl Log {
         if self.garbage.underway {
             return None;
         }
-        let rename = std::mem::take(&mut self.garbage.retired);
+        let free = self.garbage.retired.iter().take_while(|(_, lease)| Arc::strong_count(lease) == 1).count();
+        let rename: Vec<Offset> = self.garbage.retired.drain(..free).map(|(base, _)| base).collect();
         let (due, later) = self.garbage.renamed.drain(..).partition(|(at, _)| *at <= now);
         self.garbage.renamed = later;
         let due: Vec<(TimestampMs, Vec<Offset>)> = due;
@@ -228,6 +231,8 @@ impl Log {
 
     fn next_maintenance(&self, now: TimestampMs) -> Result<Option<TimestampMs>, LogError> {
         let removal = self.garbage.renamed.iter().map(|(due, _)| *due).min();
+        let renaming =
+            (!self.garbage.retired.is_empty()).then(|| TimestampMs(now.get().saturating_add(READER_MS)));
         let in_use = !self.tail.is_empty() || self.segments.iter().any(|segment| segment.file.is_some());
         let rest =
             (in_use || self.flushing.is_some()).then(|| TimestampMs(now.get().saturating_add(IDLE_MS)));
@@ -238,7 +243,7 @@ impl Log {
             None
         };
         let producers = self.producers.next_expiry(self.context.producer_id_expiration_ms);
-        Ok([removal, rest, expiry, producers].into_iter().flatten().min())
+        Ok([removal, renaming, rest, expiry, producers].into_iter().flatten().min())
     }
 }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use dohle_env::Rng;
 use dohle_env::disk::{Fault, Lie, SimDisk};
-use dohle_log::{CompactionError, KeyMap, Log, LogError, Read, Recovery};
+use dohle_log::{CompactionError, KeyMap, Log, LogError, Read, Recovery, TailBudget};
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::*;
 use support::compacted::Compacted;
 use support::*;
 
-const WORKLOADS: u64 = 60;
+const WORKLOADS: u64 = 30;
 const STEPS: usize = 150;
 
 #[test]
@@ -116,6 +116,7 @@ fn a_sync_left_out_is_noticed() {
 
 fn small_world() -> World {
     let mut world = World::new(5);
+    world.context.tail = TailBudget::new(0);
     world.settings.cleanup_compact = true;
     world.settings.cleanup_delete = false;
     world.settings.segment_bytes = 600;

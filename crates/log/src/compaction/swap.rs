@@ -73,6 +73,8 @@ impl Log {
         segment.jitter_ms = old[0].jitter_ms;
         let has_aborted = segment.indexes.as_ref().is_some_and(|indexes| !indexes.aborted.is_empty());
         let kinds = OF_SEGMENT.into_iter().filter(|kind| *kind != FileKind::TransactionIndex || has_aborted);
+        // Which transactions were aborted is told of what is in the files.
+        self.tail.forget_below(self.segments[at].base);
         for gone in &old[1..] {
             self.snapshots.remove(&gone.base);
         }

@@ -154,9 +154,8 @@ fn the_latest_of_each_key_stays() {
 #[test]
 fn what_is_above_the_map_is_not_judged() {
     let three = batch(10, &["a=1", "a=2", "-=3"]);
-    let mut bench = Bench::new(&[("a", 12)], 12);
-    let kept = anew(bench.one(&three));
-    assert_eq!(records(&kept), [(12, 502, "-=3".to_owned())]);
+    let kept = anew(Bench::new(&[("a", 11)], 12).one(&three));
+    assert_eq!(records(&kept), [(11, 501, "a=2".to_owned()), (12, 502, "-=3".to_owned())]);
     assert_eq!(Bench::new(&[("a", 5)], 10).one(&three), Kept::AsItIs);
 }
 
