@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use crate::budget::MemoryBudget;
+use crate::cleaner::{self, Cleaner};
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
 use crate::lifecycle::Lifecycle;
@@ -67,6 +68,7 @@ pub struct Shared {
     pub responses: MemoryBudget,
     pub log_dirs: Arc<LogDirs>,
     pub flusher: Flusher,
+    pub cleaner: Cleaner,
     pub lifecycle: Lifecycle,
     pub producer_ids: ProducerIds,
     pub mailboxes: Mailboxes,
@@ -410,10 +412,11 @@ impl Core {
         if let Some(partition) = self.opened_partition(id) {
             let settings = self.settings(image, id.topic, &partition.name);
             partition.set_settings(settings);
+            cleaner::note(self, &partition);
         }
     }
 
-    fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
+    pub fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
         match self.partitions.borrow().get(&id) {
             Some(Slot::Open(partition)) => Some(partition.clone()),
             _ => None,

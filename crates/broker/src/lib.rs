@@ -15,11 +15,13 @@
 //! | 11 | response | [`request`], [`connection`] | message → segments → socket; the request's memory is given back |
 //!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
-//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores.
+//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
+//! compacts.
 
 pub mod api;
 mod auto_topics;
 pub mod budget;
+pub mod cleaner;
 mod config_change;
 pub mod connection;
 pub mod core;

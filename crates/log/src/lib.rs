@@ -43,7 +43,7 @@ mod truncate;
 pub use append::Appended;
 pub use buffers::ReadBuffers;
 pub use compaction::{
-    CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap, Pace, RecordCounts, Swap,
+    CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap, Pace, RecordCounts, Swap,
     Swapped,
 };
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};

@@ -132,7 +132,7 @@ impl Log {
         self.settings = settings;
     }
 
-    /// Whether a segment was closed since this was last asked: something may wait to be compacted.
+    /// Whether a segment was closed since this was last asked, or one that is could not be compacted yet.
     pub fn take_rolled(&mut self) -> bool {
         std::mem::take(&mut self.rolled)
     }

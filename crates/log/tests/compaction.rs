@@ -285,17 +285,17 @@ fn lags_bound_what_is_compacted() {
     world.settings.min_cleanable_dirty_ratio = 1.0;
     let mut log = filled(&world);
     let (active, end) = (log.segments().last().unwrap().base_offset, log.end_offset());
-    let examine = |log: &Log, now| log.examine(None, end).run(ms(now)).unwrap();
-    let young = examine(&log, 1499);
+    let examine = |log: &mut Log, now| log.examine(None, end).run(ms(now)).unwrap();
+    let young = examine(&mut log, 1499);
     assert_eq!((young.first_uncleanable, young.cleanable_bytes, young.next), (Offset(0), 0, Some(ms(1500))));
-    let ripe = examine(&log, 1500);
+    let ripe = examine(&mut log, 1500);
     assert_eq!((ripe.first_uncleanable, ripe.is_due()), (active, false), "a ratio of 1 is not more than 1");
     let mut settings = world.settings.clone();
     settings.max_compaction_lag_ms = 1000;
     log.set_settings(Arc::new(settings));
-    let waiting = examine(&log, 2000);
+    let waiting = examine(&mut log, 2000);
     assert_eq!((waiting.overdue, waiting.is_due(), waiting.next), (false, false, Some(ms(2001))));
-    assert!(examine(&log, 2001).is_due());
+    assert!(examine(&mut log, 2001).is_due());
     let held = log.examine(None, Offset(20)).run(ms(1500)).unwrap();
     assert!(held.held_back && held.first_uncleanable <= Offset(20) && held.cleanable_bytes > 0, "{held:?}");
 }

@@ -63,7 +63,7 @@ impl Dirtiness {
 
 impl Log {
     /// Asks how dirty the log is. `compacted` is its entry in `cleaner-offset-checkpoint`.
-    pub fn examine(&self, compacted: Option<Offset>, high_watermark: Offset) -> Examination {
+    pub fn examine(&mut self, compacted: Option<Offset>, high_watermark: Offset) -> Examination {
         let (start, end) = (self.start, self.end);
         let claimed = compacted.unwrap_or(start);
         let reset = claimed < start || claimed > end;
@@ -77,12 +77,15 @@ impl Log {
         let stable = self.last_stable_offset(high_watermark);
         let open = |at: &usize| self.segment_end(*at) <= stable && self.is_stored(*at);
         let count = (0..active).take_while(open).count();
+        let held_back = count < active;
+        // To be asked again when something has been flushed, which markers are too.
+        self.rolled |= held_back;
         Examination {
             views: (0..count).map(|at| self.view(at, true)).collect(),
             bound: self.segments[count].base,
             first_dirty: if reset { start } else { claimed },
             reset,
-            held_back: count < active,
+            held_back,
             min_lag_ms: self.settings.min_compaction_lag_ms.max(0),
             max_lag_ms: self.settings.max_compaction_lag_ms.max(0),
             min_ratio: self.settings.min_cleanable_dirty_ratio,

@@ -95,6 +95,16 @@ impl Token {
     }
 }
 
+/// See [`Compaction::sign`].
+#[derive(Clone, Debug)]
+pub struct CancelSign(Weak<Token>);
+
+impl CancelSign {
+    pub fn is_cancelled(&self) -> bool {
+        self.0.upgrade().is_none_or(|token| token.is_cancelled())
+    }
+}
+
 /// What a log knows of its compaction.
 #[derive(Default)]
 pub(crate) struct Underway {
@@ -309,6 +319,11 @@ impl Compaction {
             }
         }
         Ok(None)
+    }
+
+    /// Tells whether it is not wanted any more, also while it is at work.
+    pub fn sign(&self) -> CancelSign {
+        CancelSign(Arc::downgrade(&self.token))
     }
 
     pub fn counts(&self) -> &CompactionCounts {
