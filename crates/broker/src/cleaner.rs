@@ -19,8 +19,8 @@ use std::time::Duration;
 use dohle_config::Config;
 use dohle_env::{Clock, Tick, task, thread};
 use dohle_log::{
-    CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap, Log,
-    Pace,
+    CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap,
+    Log, Pace,
 };
 use dohle_types::{LeaderEpoch, Offset, TimestampMs, TopicPartition};
 use dohle_wire::Text;

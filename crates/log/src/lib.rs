@@ -43,8 +43,8 @@ mod truncate;
 pub use append::Appended;
 pub use buffers::ReadBuffers;
 pub use compaction::{
-    CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap, Pace, RecordCounts, Swap,
-    Swapped,
+    CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap,
+    Pace, RecordCounts, Swap, Swapped,
 };
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
 pub use flush::{Durable, Flush, Flushed};

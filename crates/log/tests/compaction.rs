@@ -36,7 +36,10 @@ fn a_compacted_log_keeps_the_latest_of_each_key() {
         compactions += workload.compactions;
         removed += workload.removed;
     }
-    assert!(compactions > WORKLOADS * 4 && removed > WORKLOADS * 50, "{compactions} compactions removed {removed} records");
+    assert!(
+        compactions > WORKLOADS * 4 && removed > WORKLOADS * 50,
+        "{compactions} compactions removed {removed} records"
+    );
 }
 
 /// Crashes a workload at one operation, or after its end.
@@ -135,7 +138,8 @@ fn filled(world: &World) -> Log {
     let mut log = world.open(Recovery::UNKNOWN).unwrap();
     for tag in 0..60 {
         let key = if tag % 2 == 0 { "a" } else { "b" };
-        log.append_as_leader(vec![keyed(key, Some(&format!("value {tag}")))], LeaderEpoch(0), ms(1000)).unwrap();
+        log.append_as_leader(vec![keyed(key, Some(&format!("value {tag}")))], LeaderEpoch(0), ms(1000))
+            .unwrap();
     }
     let _stored = log.flush().unwrap();
     assert!(log.segments().len() > 4);
@@ -197,13 +201,17 @@ fn a_reader_keeps_the_names_of_old_files() {
     let mut log = {
         // Closed and opened again: nothing is held open, and nothing is in memory.
         let closed = log.close().unwrap();
-        world.open(Recovery { clean: true, recovery_point: closed.recovery_point, log_start: Offset(0) }).unwrap()
+        world
+            .open(Recovery { clean: true, recovery_point: closed.recovery_point, log_start: Offset(0) })
+            .unwrap()
     };
     let mut compaction = log.start_compaction(Offset(0), active, ms(2000)).unwrap();
     let mut map = map();
     compaction.map(&mut map, &mut |_| {}).unwrap();
     world.disk.set_cold(true);
-    let Read::Cold(read) = log.read(Offset(5), log.end_offset(), 300, true).unwrap() else { panic!("it is cold") };
+    let Read::Cold(read) = log.read(Offset(5), log.end_offset(), 300, true).unwrap() else {
+        panic!("it is cold")
+    };
     let search = log.search_timestamp(ms(1000), log.end_offset());
     world.disk.set_cold(false);
     let group = compaction.next_group(&map, &mut |_| {}).unwrap().unwrap();
@@ -214,7 +222,9 @@ fn a_reader_keeps_the_names_of_old_files() {
     assert_eq!(search.run().unwrap().unwrap().offset, Offset(0));
     // Who comes now reads the new segment, whatever its name is.
     world.disk.set_cold(true);
-    let Read::Cold(read) = log.read(Offset(0), log.end_offset(), 300, true).unwrap() else { panic!("it is cold") };
+    let Read::Cold(read) = log.read(Offset(0), log.end_offset(), 300, true).unwrap() else {
+        panic!("it is cold")
+    };
     world.disk.set_cold(false);
     let swapped = log.start_swap().expect("a view of the new segment does not matter").run();
     log.finish_swap(swapped, ms(2000)).unwrap();
@@ -309,7 +319,10 @@ fn a_damaged_batch_stops_a_compaction_and_nothing_else() {
     world.disk.flip_bit(&path, 70, 3);
     let mut compaction = log.start_compaction(Offset(0), active, ms(2000)).unwrap();
     let error = compaction.map(&mut map(), &mut |_| {}).unwrap_err();
-    assert!(matches!(&error, CompactionError::Damaged(what) if what.contains("00000000000000000000.log")), "{error}");
+    assert!(
+        matches!(&error, CompactionError::Damaged(what) if what.contains("00000000000000000000.log")),
+        "{error}"
+    );
     drop(compaction);
     assert!(log.failure().is_none());
     log.append_as_leader(vec![keyed("c", Some("1"))], LeaderEpoch(0), ms(1000)).unwrap();

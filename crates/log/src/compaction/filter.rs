@@ -121,7 +121,8 @@ impl Filter<'_> {
                 .ok_or(BatchError::from(dohle_records::RecordFault::Structure))?;
             builder.append_at(delta, record.timestamp, record.key.as_deref(), record.value.as_deref(), &[]);
         }
-        Ok(builder.map_or(Kept::Nothing, |(base, builder)| Kept::Anew(builder.build(base, LeaderEpoch::NONE))))
+        Ok(builder
+            .map_or(Kept::Nothing, |(base, builder)| Kept::Anew(builder.build(base, LeaderEpoch::NONE))))
     }
 
     fn judge(&mut self, batch: &Batch, drops_all: bool) -> Result<Verdict, BatchError> {

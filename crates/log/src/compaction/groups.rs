@@ -46,7 +46,12 @@ mod tests {
     fn run(segments: &[(i64, u64, u64)], most_log: u64, most_index: u64, end: i64) -> Vec<Range<usize>> {
         let segments: Vec<Sizes> = segments
             .iter()
-            .map(|&(base, log, index)| Sizes { base: Offset(base), log, offset_index: index, time_index: index })
+            .map(|&(base, log, index)| Sizes {
+                base: Offset(base),
+                log,
+                offset_index: index,
+                time_index: index,
+            })
             .collect();
         groups(&segments, most_log, most_index, Offset(end))
     }
@@ -59,7 +64,11 @@ mod tests {
         assert_eq!(run(&five, 1, 1, 50), [0..1, 1..2, 2..3, 3..4, 4..5]);
         assert_eq!(run(&five, 80, 1000, 50), [0..2, 2..4, 4..5]);
         assert_eq!(run(&five, 1000, 24, 50), [0..3, 3..5]);
-        assert_eq!(run(&[(0, 200, 8), (9, 10, 8)], 100, 100, 20), [0..1, 1..2], "one that is too large stands alone");
+        assert_eq!(
+            run(&[(0, 200, 8), (9, 10, 8)], 100, 100, 20),
+            [0..1, 1..2],
+            "one that is too large stands alone"
+        );
     }
 
     #[test]

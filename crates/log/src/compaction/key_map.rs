@@ -191,7 +191,11 @@ mod tests {
                 assert!(map.memory_bytes() <= budget, "{} of {budget} bytes", map.memory_bytes());
             }
             assert_eq!(map.len(), twin.len());
-            assert!(map.len() >= (budget / ENTRY_BYTES) * 8 / 10 || budget < 100, "{} keys in {budget}", map.len());
+            assert!(
+                map.len() >= (budget / ENTRY_BYTES) * 8 / 10 || budget < 100,
+                "{} keys in {budget}",
+                map.len()
+            );
             for n in 0..400_000 {
                 assert_eq!(map.get(&key(n)), twin.get(&n).copied());
             }

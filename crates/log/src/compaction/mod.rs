@@ -219,7 +219,8 @@ impl Log {
         now: TimestampMs,
     ) -> Option<Compaction> {
         let busy = self.compaction.is_running() || self.compaction.is_swapping() || self.failure.is_some();
-        let count = self.segments.partition_point(|segment| segment.base < up_to).min(self.segments.len() - 1);
+        let count =
+            self.segments.partition_point(|segment| segment.base < up_to).min(self.segments.len() - 1);
         let stored = (0..count).all(|at| self.is_stored(at));
         if busy || count == 0 || !stored || self.segment_end(count - 1) > up_to {
             return None;
@@ -388,7 +389,9 @@ impl Compaction {
             }
             let mut scanner = view.scanner(0, SCAN_WINDOW_BYTES).map_err(ReadError::from)?;
             while let Some((frame, entry)) = self.next_entry(&mut scanner, pace)? {
-                let kept = self.filter(&entry, map).map_err(|error| scanner.damaged_at(&frame, error.to_string()))?;
+                let kept = self
+                    .filter(&entry, map)
+                    .map_err(|error| scanner.damaged_at(&frame, error.to_string()))?;
                 if !writer.has_file() && !(alone && kept == Kept::AsItIs) {
                     pace(writer.make_file(first)?);
                 }

@@ -105,7 +105,11 @@ impl Log {
     }
 
     /// Takes back what [`Swap::run`] returned. An error takes the log out of service: which files have which names is not known then.
-    pub fn finish_swap(&mut self, result: Result<Swapped, LogError>, now: TimestampMs) -> Result<(), LogError> {
+    pub fn finish_swap(
+        &mut self,
+        result: Result<Swapped, LogError>,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
         let swapped = result.inspect_err(|error| self.fail(error))?;
         let swapping = self.compaction.swapping.take().expect("a swap that is finished was started");
         let at = self.segment_of(swapping.base);

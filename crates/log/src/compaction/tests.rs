@@ -180,7 +180,8 @@ fn a_batch_built_anew_says_the_same_of_itself() {
         assert_eq!((new.max_timestamp, new.record_count), (old.max_timestamp, 2));
         assert_eq!(records(&kept), [(30, 500, "a=1".to_owned()), (32, 502, "c=1".to_owned())]);
     }
-    let appended = filled(BatchBuilder::new(Compression::Lz4).log_append_time(TimestampMs(900)), 0, &["a=1", "b"]);
+    let appended =
+        filled(BatchBuilder::new(Compression::Lz4).log_append_time(TimestampMs(900)), 0, &["a=1", "b"]);
     let kept = anew(Bench::new(&[("a", 9)], 100).one(&appended));
     assert_eq!(kept.header.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!(kept.header.max_timestamp, TimestampMs(900));
@@ -202,7 +203,10 @@ fn tombstones_stay_until_their_horizon() {
     assert_eq!(records(&later), [(1, 501, "b=1".to_owned())]);
     assert_eq!(later.header.delete_horizon(), Some(HORIZON), "a batch keeps its mark");
     let newer = anew(Bench::new(&[("b", 50)], 100).one(&marked));
-    assert_eq!((records(&newer), newer.header.delete_horizon()), (vec![(0, 500, "a".to_owned())], Some(HORIZON)));
+    assert_eq!(
+        (records(&newer), newer.header.delete_horizon()),
+        (vec![(0, 500, "a".to_owned())], Some(HORIZON))
+    );
     let replaced = Bench::new(&[("a", 50)], 100).one(&batch(0, &["a"]));
     assert_eq!(replaced, Kept::Nothing, "one that is not the latest of its key");
     let unmapped = anew(Bench::new(&[], 0).one(&batch(5, &["a"])));
@@ -298,7 +302,14 @@ fn the_last_offset_of_the_range_stays() {
 }
 
 /// A message of format 1 or 0 as it stands in a file.
-fn legacy(magic: u8, offset: i64, attributes: u8, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Vec<u8> {
+fn legacy(
+    magic: u8,
+    offset: i64,
+    attributes: u8,
+    timestamp: i64,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Vec<u8> {
     let mut body = vec![magic, attributes];
     if magic == 1 {
         body.extend(timestamp.to_be_bytes());
@@ -315,7 +326,9 @@ fn legacy(magic: u8, offset: i64, attributes: u8, timestamp: i64, key: Option<&[
 }
 
 fn filter_legacy(message: Vec<u8>, latest: &[(&str, i64)]) -> Kept {
-    let Some(Ok(Entry::Legacy(entry))) = parse_entries(message.into()).next() else { panic!("a legacy message") };
+    let Some(Ok(Entry::Legacy(entry))) = parse_entries(message.into()).next() else {
+        panic!("a legacy message")
+    };
     entry.check_crc().unwrap();
     let mut bench = Bench::new(latest, 100);
     let mut transactions = Transactions::default();

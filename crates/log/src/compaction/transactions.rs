@@ -37,7 +37,8 @@ pub(super) struct Transactions {
 impl Transactions {
     /// For a walk that begins at `from`, in a log with these aborted transactions.
     pub fn new(aborted: &[AbortedTransaction], from: Offset) -> Self {
-        let mut ahead: Vec<_> = aborted.iter().filter(|aborted| aborted.last_offset >= from).copied().collect();
+        let mut ahead: Vec<_> =
+            aborted.iter().filter(|aborted| aborted.last_offset >= from).copied().collect();
         ahead.sort_by_key(|aborted| std::cmp::Reverse(aborted.first_offset));
         Self { ahead, ..Self::default() }
     }

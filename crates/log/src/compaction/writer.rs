@@ -53,7 +53,8 @@ impl Writer {
         let mut at = 0;
         while at < prefix {
             let len = (prefix - at).min(WRITE_BYTES as u64);
-            let bytes = from.read_exact(at, len as usize).map_err(failed("reading", &source.path(FileKind::Log)))?;
+            let bytes =
+                from.read_exact(at, len as usize).map_err(failed("reading", &source.path(FileKind::Log)))?;
             file.write_all_at(&[IoSlice::new(&bytes)], at).map_err(failed("writing", &path))?;
             at += len;
         }
@@ -65,7 +66,8 @@ impl Writer {
     pub fn append(&mut self, frame: &Frame, bytes: &[u8]) -> Result<(), CompactionError> {
         let size = self.segment.size + frame.size;
         if size > MAX_SEGMENT_BYTES || !self.segment.reaches(frame.last_offset) {
-            let what = format!("what is left of segments from {} on does not fit into one", self.segment.base);
+            let what =
+                format!("what is left of segments from {} on does not fit into one", self.segment.base);
             return Err(CompactionError::Damaged(what));
         }
         self.segment.note(frame.last_offset, frame.max_timestamp, frame.size, self.interval);

@@ -6,7 +6,9 @@ use std::path::Path;
 use dohle_env::Rng;
 use dohle_env::disk::{Fault, SimDisk};
 use dohle_log::checkpoint::{self, Offsets};
-use dohle_log::{AbortedTransaction, ColdRead, Compaction, Durable, KeyMap, Log, ProducerInfo, Read, Recovery};
+use dohle_log::{
+    AbortedTransaction, ColdRead, Compaction, Durable, KeyMap, Log, ProducerInfo, Read, Recovery,
+};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchBuilder, BatchHeader, Compression, Record};
 use dohle_types::*;
@@ -148,7 +150,8 @@ impl Compacted {
             let (id, epoch) = (ProducerId(id), ProducerEpoch(epoch));
             return marker.to_batch(id, epoch, ms(self.now), Offset::ZERO, LeaderEpoch(0));
         }
-        let codec = [Compression::None, Compression::None, Compression::Lz4, Compression::Snappy][self.chance(4) as usize];
+        let codec = [Compression::None, Compression::None, Compression::Lz4, Compression::Snappy]
+            [self.chance(4) as usize];
         let mut builder = BatchBuilder::new(codec);
         let count = 1 + self.chance(5) as i32;
         if id > 1 {
@@ -364,7 +367,9 @@ impl Compacted {
                 format!("{header:?} after {next}, in a log that ends at {end}")
             })?;
             next = header.next_offset();
-            found.extend(self.check_batch(batch)?.into_iter().filter(|offset| *offset >= start).map(|o| (o, ())));
+            found.extend(
+                self.check_batch(batch)?.into_iter().filter(|offset| *offset >= start).map(|o| (o, ())),
+            );
         }
         let found: BTreeSet<Offset> = found.into_keys().collect();
         self.check_latest(&found, start)?;
@@ -377,7 +382,8 @@ impl Compacted {
     /// Every record of a batch is one that was written where it stands. Their offsets.
     fn check_batch(&self, batch: &Batch) -> Result<Vec<Offset>, String> {
         let known = self.headers.iter().any(|(header, _)| {
-            header.base_offset == batch.header.base_offset && header.last_offset() == batch.header.last_offset()
+            header.base_offset == batch.header.base_offset
+                && header.last_offset() == batch.header.last_offset()
         });
         fail_unless(known, "OffsetsStay", || format!("no batch was {:?}", batch.header))?;
         let mut offsets = Vec::new();
@@ -427,7 +433,8 @@ impl Compacted {
             } else if !found.contains(&offset) {
                 let older = found.range(..offset).find(|older| {
                     let older_record = &self.records[older];
-                    older_record.key == key && self.fate(**older, older_record, self.acknowledged) == Some(true)
+                    older_record.key == key
+                        && self.fate(**older, older_record, self.acknowledged) == Some(true)
                 });
                 fail_unless(older.is_none(), "LatestSurvives", || {
                     format!("{key_name} was deleted at {offset}, and is back at {older:?}")
