@@ -343,3 +343,60 @@ fn a_segment_is_rolled_before_its_records_have_waited_too_long() {
     }
     assert!(log.take_rolled() && !log.take_rolled());
 }
+
+/// Figures, by hand: `cargo test --release -p dohle-log --test compaction -- --ignored --nocapture`. Writes 2 GB into `TMPDIR`.
+#[test]
+#[allow(clippy::disallowed_methods)] // measures real files in real time
+#[ignore = "takes a minute and two gigabytes of disk"]
+fn a_gigabyte_with_a_million_keys() {
+    const BYTES: u64 = 1 << 30;
+    const KEYS: u64 = 1_000_000;
+    let cpu_ms = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
+    };
+    let root = std::env::temp_dir().join("dohle-compaction-figures");
+    let mut world = small_world();
+    world.context.disk = Arc::new(dohle_env::disk::RealDisk::new());
+    world.settings.segment_bytes = 128 << 20;
+    let settings = Arc::new(world.settings.clone());
+    for codec in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        let _old = std::fs::remove_dir_all(&root);
+        let mut log = Log::create(&world.context, root.clone(), TOPIC, Arc::clone(&settings), ms(0)).unwrap();
+        let (mut raw, mut n) = (0, 0_u64);
+        while raw < BYTES {
+            let mut builder = BatchBuilder::new(codec);
+            for _ in 0..100 {
+                n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let key = format!("user-{:012}", (n >> 20) % KEYS);
+                let value = format!("{n:020}").repeat(8);
+                builder.append(ms(1000), Some(key.as_bytes()), Some(value.as_bytes()), &[]);
+            }
+            raw += builder.uncompressed_size();
+            let batch = builder.build(Offset::ZERO, LeaderEpoch(0));
+            log.append_as_leader(vec![batch], LeaderEpoch(0), ms(1000)).unwrap();
+        }
+        let _stored = log.flush().unwrap();
+        let active = log.segments().last().unwrap().base_offset;
+        let (before, cpu, began) = (log.size_in_bytes(), cpu_ms(), std::time::Instant::now());
+        let mut map = KeyMap::new(128 << 20, 0.9, &Rng::real());
+        let mut compaction = log.start_compaction(Offset(0), active, ms(2000)).unwrap();
+        compaction.map(&mut map, &mut |_| {}).unwrap();
+        let mapped = began.elapsed();
+        swap_all(&mut log, &mut compaction, &map);
+        let (took, counts) = (began.elapsed(), *compaction.counts());
+        println!(
+            "{}: {} MB uncompressed, {} MB in the log, {} MB after, {} keys, map {} MB; mapped after {mapped:.1?}, done after {took:.1?}, \
+             CPU {} ms",
+            codec.name(),
+            raw >> 20,
+            before >> 20,
+            log.size_in_bytes() >> 20,
+            map.len(),
+            counts.map_memory_bytes >> 20,
+            cpu_ms() - cpu
+        );
+    }
+    std::fs::remove_dir_all(&root).unwrap();
+}

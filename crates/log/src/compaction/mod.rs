@@ -27,11 +27,11 @@ mod swap;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod underway;
 mod writer;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use dohle_env::Disk;
@@ -43,10 +43,13 @@ pub use self::dirtiness::{Dirtiness, Examination};
 pub use self::filter::RecordCounts;
 pub use self::key_map::KeyMap;
 pub use self::swap::{Swap, Swapped};
+pub use self::underway::CancelSign;
+pub(crate) use self::underway::Underway;
 
 use self::filter::{Filter, Kept, LastOf, marker_of, offset_of};
 use self::groups::{Sizes, groups};
 use self::transactions::Transactions;
+use self::underway::Token;
 use self::writer::{Writer, remove_output};
 use crate::error::{LogError, ReadError, failed};
 use crate::frame::{Frame, SCAN_WINDOW_BYTES, Scanner};
@@ -82,64 +85,6 @@ impl From<ReadError> for CompactionError {
 
 /// Called with the number of bytes that were read or written, it may take its time.
 pub type Pace<'a> = &'a mut dyn FnMut(u64);
-
-/// Held by whoever works on a compaction; tells the log that it is under way, and the worker that it is not wanted any more.
-#[derive(Debug, Default)]
-pub(crate) struct Token {
-    cancelled: AtomicBool,
-}
-
-impl Token {
-    pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-}
-
-/// See [`Compaction::sign`].
-#[derive(Clone, Debug)]
-pub struct CancelSign(Weak<Token>);
-
-impl CancelSign {
-    pub fn is_cancelled(&self) -> bool {
-        self.0.upgrade().is_none_or(|token| token.is_cancelled())
-    }
-}
-
-/// What a log knows of its compaction.
-#[derive(Default)]
-pub(crate) struct Underway {
-    token: Weak<Token>,
-    swapping: Option<swap::Swapping>,
-}
-
-impl Underway {
-    /// Whether somebody works on it, perhaps on another thread.
-    pub fn is_running(&self) -> bool {
-        self.token.strong_count() > 0
-    }
-
-    /// Whether segments are being replaced: what is in memory is ahead of the names on disk.
-    pub fn is_swapping(&self) -> bool {
-        self.swapping.is_some()
-    }
-
-    /// The base of the segment whose files do not have their names yet.
-    pub fn swapping_base(&self) -> Option<Offset> {
-        self.swapping.as_ref().map(|swapping| swapping.base)
-    }
-
-    pub fn cancel(&self) {
-        if let Some(token) = self.token.upgrade() {
-            token.cancelled.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.cancel();
-    }
-}
 
 /// What a compaction has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -226,7 +171,7 @@ impl Log {
             return None;
         }
         let token = Arc::new(Token::default());
-        self.compaction.token = Arc::downgrade(&token);
+        self.compaction.begin(&token);
         let last_of = |state: &crate::producers::ProducerState| match state.last_batch() {
             Some(last) => LastOf::Data(last.last_offset),
             None => LastOf::Marker(state.epoch),
@@ -324,7 +269,7 @@ impl Compaction {
 
     /// Tells whether it is not wanted any more, also while it is at work.
     pub fn sign(&self) -> CancelSign {
-        CancelSign(Arc::downgrade(&self.token))
+        CancelSign::of(&self.token)
     }
 
     pub fn counts(&self) -> &CompactionCounts {
@@ -392,7 +337,8 @@ impl Compaction {
                 let kept = self
                     .filter(&entry, map)
                     .map_err(|error| scanner.damaged_at(&frame, error.to_string()))?;
-                if !writer.has_file() && !(alone && kept == Kept::AsItIs) {
+                let unchanged = alone && kept == Kept::AsItIs;
+                if !(unchanged || writer.has_file()) {
                     pace(writer.make_file(first)?);
                 }
                 match kept {

@@ -15,7 +15,8 @@ use std::sync::{Arc, Weak};
 use dohle_env::Disk;
 use dohle_types::{Offset, TimestampMs};
 
-use super::{CleanedGroup, Token};
+use super::CleanedGroup;
+use super::underway::Token;
 use crate::error::{LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
