@@ -26,6 +26,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use crate::budget::MemoryBudget;
+use crate::cleaner::{self, Cleaner};
 use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
@@ -74,6 +75,7 @@ pub struct Shared {
     pub responses: MemoryBudget,
     pub log_dirs: Arc<LogDirs>,
     pub flusher: Flusher,
+    pub cleaner: Cleaner,
     pub lifecycle: Lifecycle,
     pub producer_ids: ProducerIds,
     pub mailboxes: Mailboxes,
@@ -495,6 +497,7 @@ impl Core {
         if let Some(partition) = self.opened_partition(id) {
             let settings = self.settings(image, id.topic, &partition.name);
             partition.set_settings(settings);
+            cleaner::note(self, &partition);
         }
     }
 
@@ -507,7 +510,7 @@ impl Core {
         }
     }
 
-    fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
+    pub fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
         match self.partitions.borrow().get(&id) {
             Some(Slot::Open(partition)) => Some(partition.clone()),
             _ => None,

@@ -17,11 +17,13 @@
 //! [`coordinator`] stands beside the stations 6 to 10: what it decides is appended and acknowledged as a client's batches are.
 //!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
-//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores.
+//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
+//! compacts.
 
 pub mod api;
 mod auto_topics;
 pub mod budget;
+pub mod cleaner;
 mod config_change;
 pub mod connection;
 pub mod coordinator;

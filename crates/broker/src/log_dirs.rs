@@ -66,6 +66,10 @@ struct Checkpoints {
     recovery_points: Offsets,
     log_starts: Offsets,
     high_watermarks: Offsets,
+    /// Up to where each log is compacted.
+    compacted: Offsets,
+    /// Whether `compacted` is not what the file says.
+    compacted_moved: bool,
 }
 
 /// What DescribeLogDirs tells of a directory.
@@ -103,6 +107,8 @@ impl LogDirs {
                 recovery_points: dir.recovery_points()?,
                 log_starts: dir.log_starts()?,
                 high_watermarks: dir.high_watermarks()?,
+                compacted: dir.cleaner_points()?,
+                compacted_moved: false,
             };
             // What a deleted partition left must never be taken for the mark of a younger one of its name.
             if checkpoints.retain(|key| places.contains_key(key)) {
@@ -272,6 +278,28 @@ impl LogDirs {
         Ok(())
     }
 
+    /// Up to where a partition's log is compacted.
+    pub fn compacted(&self, topic: &str, partition: PartitionIndex) -> Option<Offset> {
+        let key = (topic.to_owned(), partition);
+        let place = self.places().get(&key).copied()?;
+        self.directories[place.directory].checkpoints().compacted.get(&key).copied()
+    }
+
+    /// Stores up to where a partition's log is compacted, if it is still here. Blocks.
+    pub fn note_compacted(&self, topic: &str, id: TopicPartition, up_to: Offset) -> Result<(), LogError> {
+        let key = (topic.to_owned(), id.partition);
+        let places = self.places();
+        let Some(place) = places.get(&key).filter(|place| place.topic == Some(id.topic)) else {
+            return Ok(());
+        };
+        let directory = &self.directories[place.directory];
+        let mut checkpoints = directory.checkpoints();
+        drop(places);
+        checkpoints.compacted.insert(key, up_to);
+        checkpoints.compacted_moved = true;
+        checkpoints.write_compacted(&directory.dir)
+    }
+
     /// Notes a log that was closed, without writing the checkpoints: a later write of theirs does, [`LogDirs::finish`] at the latest.
     pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(directory) = self.directory_of(folder) else { return };
@@ -393,10 +421,22 @@ impl Checkpoints {
             offsets.retain(|key, _| keep(key));
             dropped |= offsets.len() < before;
         }
-        dropped
+        let before = self.compacted.len();
+        self.compacted.retain(|key, _| keep(key));
+        self.compacted_moved |= self.compacted.len() < before;
+        dropped | self.compacted_moved
     }
 
-    fn write(&self, dir: &LogDir) -> Result<(), LogError> {
+    fn write_compacted(&mut self, dir: &LogDir) -> Result<(), LogError> {
+        if self.compacted_moved {
+            dir.write_cleaner_points(&self.compacted)?;
+            self.compacted_moved = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, dir: &LogDir) -> Result<(), LogError> {
+        self.write_compacted(dir)?;
         dir.write_recovery_points(&self.recovery_points)?;
         dir.write_log_starts(&self.log_starts)?;
         dir.write_high_watermarks(&self.high_watermarks)

@@ -216,9 +216,12 @@ impl Partition {
         match log.finish_flush(result) {
             Ok(durable) => {
                 state.stored(durable);
-                let more = state.log().needs_flush();
+                let (more, rolled) = (state.log().needs_flush(), state.log_mut().take_rolled());
                 state.flushing = more;
                 drop(state);
+                if rolled {
+                    crate::cleaner::note(core, self);
+                }
                 crate::upkeep::checkpoint_soon(core, self);
                 if more {
                     core.flush_soon(self);

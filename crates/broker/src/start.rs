@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::budget::MemoryBudget;
+use crate::cleaner::Cleaner;
 use crate::core::{Core, Limits, Mailboxes, Shared};
 use crate::flusher::Flusher;
 use crate::lifecycle::{Lifecycle, RegistrationError};
@@ -96,6 +97,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         responses: MemoryBudget::new(request_budget),
         log_dirs,
         flusher: Flusher::start().map_err(StartError::Thread)?,
+        cleaner: Cleaner::default(),
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
         lifecycle,
         mailboxes,

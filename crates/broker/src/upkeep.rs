@@ -152,9 +152,11 @@ pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id
 /// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
 pub async fn close(core: &Rc<Core>) -> bool {
     let mut clean = true;
+    core.shared().cleaner.stop();
+    core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
     for partition in core.open_partitions() {
         // What a flush has been started for comes back through the mailbox first.
-        while partition.is_flushing() {
+        while partition.is_flushing() || partition.with_log(|log| log.is_compacting()) == Some(true) {
             task::sleep(FLUSH_STEP).await;
         }
         let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };

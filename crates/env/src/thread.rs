@@ -61,6 +61,11 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tasks.block_on(&runtime, future)
 }
 
+/// Lets this thread, one that may block, rest for a while.
+pub fn sleep(duration: std::time::Duration) {
+    std::thread::sleep(duration);
+}
+
 /// How many threads this process may run at once: what its CPU set and its control group leave it.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

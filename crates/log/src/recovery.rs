@@ -166,10 +166,11 @@ impl Log {
 
     /// The first segment that has to be verified; there is none when this is past the last.
     fn first_suspect(&self, files: &BTreeMap<Offset, SegmentFiles>, recovery: Recovery) -> usize {
+        // When something of the next segment is flushed, so are the indexes of this one; not yet when the next one begins there.
         let flushed = (0..self.segments.len())
             .take_while(|at| {
                 recovery.clean
-                    || self.segments.get(at + 1).is_some_and(|next| next.base <= recovery.recovery_point)
+                    || self.segments.get(at + 1).is_some_and(|next| next.base < recovery.recovery_point)
             })
             .count();
         // Without an index nothing can be found; making one is the same walk.
