@@ -86,10 +86,12 @@ fn groups_go_over_and_back() {
     let mut tools = Tools::start(node.folder());
     let logs: Vec<_> = files(&node.log_dir(), "log").into_iter().filter(|f| is_of_offsets(f)).collect();
     let dumped = accepts(&mut tools, "--offsets-decoder --deep-iteration", &logs);
-    scene
-        .checks
-        .that(dumped.contains("consumerGroupMemberMetadata"), "Kafka's dump decodes the records of groups");
-    scene.checks.finish(turns().len() + 2 + 2 * 4 + 1);
+    // A commit, a classic group, the members of a group of the new protocol and what each has.
+    for kind in [1, 2, 5, 8] {
+        let key = format!("key: {{\"type\":\"{kind}\",");
+        scene.checks.that(dumped.contains(&key), format!("Kafka's dump decodes records of type {kind}"));
+    }
+    scene.checks.finish(turns().len() + 2 + 2 * 4 + 4);
 }
 
 /// The committed offsets of a group, as soon as they are what is wanted.
