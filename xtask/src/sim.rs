@@ -55,7 +55,8 @@ pub fn bugs(root: &Path) -> Result<Counts, String> {
         command.env("CARGO_TARGET_DIR", target(root).join("sim-bugs").join(bug));
         command.args(["--seeds", SEEDS_FOR_BUGS]);
         let ended = child::run(&mut command)?;
-        let finished = Counts::read(&ended.output).ok_or_else(|| format!("{bug}: ended with {}", ended.status))?;
+        let finished =
+            Counts::read(&ended.output).ok_or_else(|| format!("{bug}: ended with {}", ended.status))?;
         let found = finished.failed > 0 && ended.output.contains(&format!("failed: {invariant}"));
         if found {
             counts.passed += 1;
