@@ -5,6 +5,7 @@
 //! *raw pairs are kept* (the JSON has every sample, also those thrown away for noise, marked).
 
 mod broker;
+mod groups;
 mod kafka;
 mod machine;
 mod measure;
@@ -43,6 +44,18 @@ pub struct Options {
     /// Seconds at rest that idle CPU is read over.
     #[arg(long, default_value_t = 10)]
     pub idle_seconds: u64,
+    /// Members of a large group, and partitions of the topic that it reads.
+    #[arg(long, default_value_t = 1_000)]
+    pub group_members: usize,
+    /// Groups of one member.
+    #[arg(long, default_value_t = 10_000)]
+    pub groups: usize,
+    /// Seconds of heartbeats and of commits at a fixed rate; as many again before them to warm up.
+    #[arg(long, default_value_t = 15)]
+    pub group_seconds: u64,
+    /// Committed offsets that a coordinator has to load.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub offsets: u64,
     /// Every scenario, tiny, against Dohle only; the figures mean nothing, but everything must work.
     #[arg(long)]
     pub smoke: bool,

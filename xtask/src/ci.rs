@@ -54,6 +54,7 @@ const STEPS: &[Step] = &[
         counts: false,
     },
     Step { name: "test", command: &["xtask", "test", "--without", "tidy"], counts: true },
+    Step { name: "sim bugs", command: &["xtask", "sim", "--bugs"], counts: true },
     Step {
         name: "fuzz smoke",
         command: &["cargo", "run", "--locked", "--quiet", "-p", "dohle-fuzz", "--", "--seconds", "20"],

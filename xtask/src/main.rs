@@ -3,6 +3,7 @@
 //! Owns nothing but the command line. A command gets the repository's root, prints what it does, and ends with a line that says
 //! how much passed and failed.
 
+mod assignors;
 mod bytes;
 mod ci;
 mod clients;
@@ -11,6 +12,7 @@ mod conformance;
 mod deny;
 mod jars;
 mod schemas;
+mod sim;
 mod test;
 mod tidy;
 
@@ -60,6 +62,16 @@ enum Command {
         #[arg(long, default_value_t = 25)]
         values: u32,
     },
+    /// The assignments that tests expect, against Kafka's own assignors
+    Assignors {
+        /// Make the file of random cases anew
+        #[arg(long)]
+        bless: bool,
+        #[arg(long, default_value_t = 1500)]
+        cases: u32,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Other people's clients and tools against a broker
     Clients {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -67,6 +79,23 @@ enum Command {
         /// Write Apache Kafka's answers to the golden scripts
         #[arg(long)]
         bless: bool,
+    },
+    /// Simulated worlds from seeds; their invariants must hold
+    Sim {
+        #[arg(long, default_value = "groups")]
+        scenario: String,
+        /// The first seed; alone, the only one
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many; 100,000 if nothing is said
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// Print what happens; for one seed
+        #[arg(long)]
+        tell: bool,
+        /// Compile mistakes in, and see that they are found
+        #[arg(long)]
+        bugs: bool,
     },
     /// Kafka's own JUnit integration tests against a broker, and the page of what strangers' tests say
     Conformance(conformance::Options),
@@ -91,7 +120,14 @@ fn main() -> ExitCode {
         Command::Schemas => schemas::run(root),
         Command::Config { bless } => config::run(root, bless),
         Command::Bytes { seed, values } => bytes::run(root, seed, values),
+        Command::Assignors { bless, cases, seed } => {
+            assignors::run(root, bless.then_some(assignors::Bless { cases, seed }))
+        }
         Command::Clients { target, bless } => clients::run(root, target, bless),
+        Command::Sim { bugs: true, .. } => sim::bugs(root),
+        Command::Sim { scenario, seed, seeds, tell, .. } => {
+            sim::run(root, &sim::Wish { scenario, seed, seeds, tell })
+        }
         Command::Conformance(options) => conformance::run(root, &options),
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };

@@ -42,7 +42,7 @@ impl Suite {
 /// The proofs against Kafka's own classes, and the whole-system suites: every package under `tests/` is one, and runs against
 /// a release build. Of the suites of strangers, what is known to pass.
 fn suites(root: &Path) -> Result<Vec<Suite>, String> {
-    let proofs = ["schemas", "bytes", "config"].map(|name| Suite::new(name, &["xtask", name]));
+    let proofs = ["schemas", "bytes", "config", "assignors"].map(|name| Suite::new(name, &["xtask", name]));
     let whole = units::apart(root)?.into_iter().map(|(name, package)| {
         Suite::new(&name, &["cargo", "test", "--release", "--locked", "-p", &package])
     });

@@ -54,6 +54,7 @@ pub fn beside_us() -> Outcome<PathBuf> {
 pub struct Broker {
     child: Child,
     folder: PathBuf,
+    command: Command,
     pub address: String,
     /// The moment before the process was started.
     pub started: Moment,
@@ -61,8 +62,13 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a contestant in an empty folder. It need not listen yet.
+    /// Starts a contestant in an empty folder with default settings. It need not listen yet.
     pub fn start(lab: &Lab, contestant: Contestant) -> Outcome<Self> {
+        Self::with(lab, contestant, &[])
+    }
+
+    /// As [`start`](Self::start), with settings by Kafka's names.
+    pub fn with(lab: &Lab, contestant: Contestant, settings: &[(&str, &str)]) -> Outcome<Self> {
         let folder = lab.machine.folder.join(format!("broker-{}", std::process::id()));
         remove(&folder)?;
         std::fs::create_dir_all(&folder)?;
@@ -70,17 +76,29 @@ impl Broker {
         let mut command = match contestant {
             Contestant::Kafka(durability) => {
                 let libraries = lab.kafka.as_ref().ok_or("Apache Kafka does not take part")?;
-                libraries.format(&folder, port, controller, durability)?;
+                libraries.format(&folder, port, controller, durability, settings)?;
                 libraries.serve(lab.machine.on_broker_core(Path::new("java")), &folder)
             }
-            Contestant::Dohle(durability) => dohle(lab, &folder, port, durability),
+            Contestant::Dohle(durability) => dohle(lab, &folder, port, durability, settings),
         };
         let said = File::create(folder.join("said"))?;
         command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
         let started = Moment::now();
         let child = command.spawn().map_err(|error| format!("cannot start {contestant}: {error}"))?;
         let process = Process::new(child.id());
-        Ok(Self { child, folder, address: format!("127.0.0.1:{port}"), started, process })
+        Ok(Self { child, folder, command, address: format!("127.0.0.1:{port}"), started, process })
+    }
+
+    /// SIGTERM, and the same program on the same folder again. It need not listen yet.
+    pub fn restart(&mut self) -> Outcome<()> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.child.wait()?;
+        let said = File::options().append(true).open(self.folder.join("said"))?;
+        self.command.stderr(said.try_clone()?).stdout(said);
+        self.started = Moment::now();
+        self.child = self.command.spawn()?;
+        self.process = Process::new(self.child.id());
+        Ok(())
     }
 
     /// Starts a contestant and waits until it answers.
@@ -133,7 +151,7 @@ impl Drop for Broker {
     }
 }
 
-fn dohle(lab: &Lab, folder: &Path, port: u16, durability: Durability) -> Command {
+fn dohle(lab: &Lab, folder: &Path, port: u16, durability: Durability, settings: &[(&str, &str)]) -> Command {
     let mut command = lab.machine.on_broker_core(&lab.dohle);
     command
         .arg("start")
@@ -143,6 +161,9 @@ fn dohle(lab: &Lab, folder: &Path, port: u16, durability: Durability) -> Command
         .arg(format!("127.0.0.1:{port}"));
     if durability == Durability::PageCache {
         command.args(["--set", "dohle.durability=replicated"]);
+    }
+    for (key, value) in settings {
+        command.arg("--set").arg(format!("{key}={value}"));
     }
     command
 }

@@ -65,10 +65,19 @@ impl Libraries {
     }
 
     /// Writes the configuration of a node of its own and formats its folder.
-    pub fn format(&self, folder: &Path, port: u16, controller: u16, durability: Durability) -> Outcome<()> {
+    pub fn format(
+        &self,
+        folder: &Path,
+        port: u16,
+        controller: u16,
+        durability: Durability,
+        settings: &[(&str, &str)],
+    ) -> Outcome<()> {
         let properties = folder.join("server.properties");
         std::fs::write(folder.join("log4j2.properties"), LOGGING)?;
-        std::fs::write(&properties, configuration(folder, port, controller, durability))?;
+        let mut text = configuration(folder, port, controller, durability);
+        settings.iter().for_each(|(key, value)| text.push_str(&format!("{key}={value}\n")));
+        std::fs::write(&properties, text)?;
         let mut format = Command::new("java");
         self.java(&mut format, folder);
         format

@@ -216,14 +216,14 @@ pub fn rate(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
 
 /// What a piece of work cost the broker and the machine.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
-    broker_s: f64,
+pub struct Cost {
+    pub broker_s: f64,
     /// The whole machine's work less this client's: the kernel's write-back is nobody's otherwise.
     beside_client_s: f64,
     switches: f64,
 }
 
-fn costed<T>(process: &Process, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Cost)> {
+pub fn costed<T>(process: &Process, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Cost)> {
     let us = Process::new(std::process::id());
     let (broker, client, machine) = (process.read()?, us.read()?, Cpu::read());
     let done = work()?;
@@ -237,6 +237,6 @@ fn costed<T>(process: &Process, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T
     Ok((done, cost))
 }
 
-fn millis(duration: Duration) -> f64 {
+pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

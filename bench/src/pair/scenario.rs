@@ -2,7 +2,7 @@
 
 use super::Lab;
 use super::broker::{Contestant, Durability};
-use super::measure;
+use super::{groups, measure};
 use crate::Outcome;
 
 /// Figures by name, in the order they are shown.
@@ -161,6 +161,58 @@ pub const SCENARIOS: &[Scenario] = &[
         measure: measure::rate,
         bars: &[],
         promised: false,
+        deterministic: false,
+    },
+    Scenario {
+        name: "heartbeats",
+        about: "10,000 members that beat every 3 s, classic in groups of one and consumer in groups of 100; and as fast as 64 connections go",
+        contestants: &[KAFKA, DOHLE_SYNCED],
+        measure: groups::heartbeats,
+        bars: &[
+            Bar { metric: "cpu_us_per_heartbeat", of: DOHLE_SYNCED, bound: Bound::Most(10.0) },
+            Bar { metric: "consumer_cpu_us_per_heartbeat", of: DOHLE_SYNCED, bound: Bound::Most(10.0) },
+        ],
+        promised: true,
+        deterministic: false,
+    },
+    Scenario {
+        name: "commits",
+        about: "10,000 commits of one offset a second by 1,000 members on 64 connections, from the moment a commit was due",
+        contestants: &[KAFKA, KAFKA_SYNCED, DOHLE, DOHLE_SYNCED],
+        measure: groups::commits,
+        bars: &[Bar { metric: "commit_p99_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) }],
+        promised: true,
+        deterministic: false,
+    },
+    Scenario {
+        name: "forming",
+        about: "1,000 members over 1,000 partitions: all join; one more joins (classic, then consumer with group.consumer.assignment.interval.ms=0)",
+        contestants: &[KAFKA, DOHLE_SYNCED],
+        measure: groups::forming,
+        bars: &[
+            Bar { metric: "classic_form_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) },
+            Bar { metric: "form_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) },
+            Bar { metric: "one_more_partitions_moved", of: DOHLE_SYNCED, bound: Bound::Most(1.0) },
+        ],
+        promised: true,
+        deterministic: false,
+    },
+    Scenario {
+        name: "idle-groups",
+        about: "10,000 groups of one member with one committed offset, left alone",
+        contestants: &[KAFKA, DOHLE_SYNCED],
+        measure: groups::idle_groups,
+        bars: &[Bar { metric: "rss_mib", of: DOHLE_SYNCED, bound: Bound::Most(64.0) }],
+        promised: true,
+        deterministic: false,
+    },
+    Scenario {
+        name: "loading",
+        about: "stopped with 1,000,000 committed offsets in one partition of __consumer_offsets, and started again",
+        contestants: &[KAFKA, DOHLE_SYNCED],
+        measure: groups::loading,
+        bars: &[Bar { metric: "us_per_offset", of: DOHLE_SYNCED, bound: Bound::Most(1.0) }],
+        promised: true,
         deterministic: false,
     },
 ];

@@ -13,8 +13,17 @@ const MOST: Duration = Duration::from_secs(60);
 
 /// Runs and counts; the last line is `N passed, N failed`.
 pub fn run(options: &Options) -> Outcome<()> {
-    let tiny =
-        Options { volume_gb: 0.03, memory_gb: 0.03, warm_gb: 0.005, idle_seconds: 1, ..options.clone() };
+    let tiny = Options {
+        volume_gb: 0.03,
+        memory_gb: 0.03,
+        warm_gb: 0.005,
+        idle_seconds: 1,
+        group_members: 20,
+        groups: 50,
+        group_seconds: 1,
+        offsets: 2_000,
+        ..options.clone()
+    };
     let lab = Lab::open(&tiny)?;
     let start = Moment::now();
     let (mut passed, mut failed) = (0, 0);

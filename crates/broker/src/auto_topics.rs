@@ -8,6 +8,7 @@ use dohle_wire::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use dohle_wire::{AnyRequest, AnyResponse, ApiKey, Text};
+use tracing::warn;
 
 use crate::api::forward;
 use crate::request::Context;
@@ -29,6 +30,19 @@ pub async fn create(context: &Context, missing: &[Text]) -> Vec<(Text, ErrorCode
     if topics.is_empty() {
         return Vec::new();
     }
+    request(context, topics).await
+}
+
+/// Makes a coordinator's topic, whether clients may make topics or not. Who asks looks whether it is there.
+pub async fn create_internal(context: &Context, name: &str) {
+    debug_assert!(is_internal_topic(name));
+    for (topic, code) in request(context, vec![describe(context, &Text::from(name))]).await {
+        warn!(topic = &*topic, %code, "a coordinator's topic could not be made");
+    }
+}
+
+/// Gives the topics that could not be made, and why.
+async fn request(context: &Context, topics: Vec<CreatableTopic>) -> Vec<(Text, ErrorCode)> {
     let request = CreateTopicsRequest { topics, timeout_ms: TIMEOUT_MS, ..Default::default() };
     let version = ApiKey::CreateTopics.max_version();
     match forward::ask(context, version, AnyRequest::CreateTopics(request)).await {

@@ -205,6 +205,11 @@ impl Connection {
             Ok(Reply::Now(response)) if self.waiting.is_empty() => self.finish(response, charge),
             Ok(Reply::Now(response)) => self.wait_for(Box::pin(async { response }), charge),
             Ok(Reply::Later(later)) => self.wait_for(later, charge),
+            Ok(Reply::Parked(later)) => {
+                drop(charge);
+                let nothing = self.core.budget().open();
+                self.wait_for(later, nothing);
+            }
             Err(reason) => {
                 debug!(peer = %self.peer.session.peer, size, %reason, "closing a connection");
                 self.ending = Some(End::NoRequest(reason));

@@ -26,6 +26,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{error, info};
 
 use crate::budget::MemoryBudget;
+use crate::cleaner::{self, Cleaner};
+use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
 use crate::lifecycle::Lifecycle;
@@ -34,6 +36,7 @@ use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
+use crate::resting::{self, OpenFiles, Rested};
 use crate::upkeep;
 
 /// A piece of work for another core.
@@ -50,6 +53,8 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// `fetch.max.bytes`.
     pub fetch_max: usize,
+    /// How many partitions keep files open, on all cores together.
+    pub open_files: usize,
     /// `unstable.api.versions.enable`.
     pub unstable_versions: bool,
     /// Which levels of the cluster's features this node can run at: `unstable.feature.versions.enable`.
@@ -70,6 +75,7 @@ pub struct Shared {
     pub responses: MemoryBudget,
     pub log_dirs: Arc<LogDirs>,
     pub flusher: Flusher,
+    pub cleaner: Cleaner,
     pub lifecycle: Lifecycle,
     pub producer_ids: ProducerIds,
     pub mailboxes: Mailboxes,
@@ -101,6 +107,8 @@ enum Slot {
     /// Its files are being opened; what waits for it, in order.
     Opening(Vec<Entered>),
     Open(Rc<Partition>),
+    /// Nobody has used it for a while: closed, and opened again for whoever comes.
+    Resting(Rested),
 }
 
 pub struct Core {
@@ -112,10 +120,15 @@ pub struct Core {
     /// The settings of topics that were asked for, until the metadata changes.
     settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
     pub sessions: RefCell<FetchSessions>,
+    pub coordinators: Coordinators,
     /// Partitions with bytes to be flushed at the end of this turn.
     dirty: RefCell<Vec<Rc<Partition>>>,
     /// Partitions whose marks have moved since the last checkpoint.
     pub moved: RefCell<Vec<Rc<Partition>>>,
+    /// Whose files are open.
+    pub files: RefCell<OpenFiles>,
+    /// Whether [`resting`] is about to look for partitions that nobody uses.
+    pub looks_for_rest: Cell<bool>,
     draining: Cell<bool>,
     /// Requests that wait for their response, for draining.
     pub requests: Cell<usize>,
@@ -137,8 +150,11 @@ impl Core {
             partitions: RefCell::default(),
             settings: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(slots.max(1))),
+            coordinators: Coordinators::new(&shared.config),
             dirty: RefCell::default(),
             moved: RefCell::default(),
+            files: RefCell::new(OpenFiles::new(shared.limits.open_files / shared.mailboxes.cores())),
+            looks_for_rest: Cell::new(false),
             draining: Cell::new(false),
             requests: Cell::new(0),
             doorkeeper: Doorkeeper::new(&shared.config),
@@ -164,6 +180,9 @@ impl Core {
             }
         });
         upkeep::start(&self);
+        if self.config().roles().broker {
+            self.coordinators.start(&self);
+        }
         tokio::select! {
             () = self.stop.notified() => {}
             Err(bug) = served => self.die(&bug),
@@ -210,9 +229,10 @@ impl Core {
         self.draining.get()
     }
 
-    /// No request is started from now on.
-    pub fn drain(&self) {
+    /// No request is started from now on, and those that wait for others are answered.
+    pub fn drain(self: &Rc<Self>) {
         self.draining.set(true);
+        self.coordinators.close(self);
     }
 
     pub fn stop(&self) {
@@ -251,6 +271,7 @@ impl Core {
             let new = self.images.borrow_mut().borrow_and_update().clone();
             let old = self.image.replace(new.clone());
             self.follow(&old, &new);
+            self.coordinators.follow(self, &old, &new);
         }
         self.image.borrow().clone()
     }
@@ -282,17 +303,21 @@ impl Core {
                 waiting.push(entered);
                 return;
             }
-            None => None,
+            Some(Slot::Resting(_)) | None => None,
         };
         match open {
-            Some(partition) => entered(self, Ok(&partition)),
-            None => self.open(id, entered),
+            Some(partition) => {
+                self.files.borrow_mut().used(&partition);
+                entered(self, Ok(&partition));
+            }
+            None => self.open(id, vec![entered]),
         }
     }
 
     /// One of this core's partitions, once it is open.
     pub async fn partition(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Partition>, ErrorCode> {
         if let Some(partition) = self.opened_partition(id) {
+            self.files.borrow_mut().used(&partition);
             return Ok(partition);
         }
         let (sender, receiver) = oneshot::channel();
@@ -309,20 +334,22 @@ impl Core {
     }
 
     /// Opens a partition's files, off this thread, if this node leads it.
-    fn open(self: &Rc<Self>, id: TopicPartition, entered: Entered) {
+    fn open(self: &Rc<Self>, id: TopicPartition, waiting: Vec<Entered>) {
         let image = self.image();
-        let Some(topic) = image.topics.by_id(id.topic) else {
-            return entered(self, Err(ErrorCode::UnknownTopicOrPartition));
+        let found =
+            image.topics.by_id(id.topic).and_then(|topic| Some((topic, topic.partitions.get(id.partition)?)));
+        let refusal = match found {
+            None => Some(ErrorCode::UnknownTopicOrPartition),
+            Some((_, state)) if state.leader != self.shared.node => Some(ErrorCode::NotLeaderOrFollower),
+            Some(_) => None,
         };
-        let Some(state) = topic.partitions.get(id.partition) else {
-            return entered(self, Err(ErrorCode::UnknownTopicOrPartition));
+        let (Some((topic, state)), None) = (found, refusal) else {
+            let code = refusal.unwrap_or(ErrorCode::UnknownTopicOrPartition);
+            return waiting.into_iter().for_each(|entered| entered(self, Err(code)));
         };
-        if state.leader != self.shared.node {
-            return entered(self, Err(ErrorCode::NotLeaderOrFollower));
-        }
         let (name, state) = (topic.name.clone(), state.clone());
         let settings = self.settings(&image, id.topic, &name);
-        self.partitions.borrow_mut().insert(id, Slot::Opening(vec![entered]));
+        self.partitions.borrow_mut().insert(id, Slot::Opening(waiting));
         let core = self.clone();
         task::spawn(async move {
             let dirs = core.shared.log_dirs.clone();
@@ -340,6 +367,57 @@ impl Core {
         });
     }
 
+    /// Takes an open partition out of service for a moment; who comes for it waits until [`Core::rested`] says what became of it.
+    pub fn start_resting(&self, partition: &Partition) {
+        self.partitions.borrow_mut().insert(partition.id, Slot::Opening(Vec::new()));
+    }
+
+    /// A partition was closed to rest, or, should that have failed, is to be opened anew by who comes next.
+    pub fn rested(self: &Rc<Self>, id: TopicPartition, name: &str, rested: Option<Rested>) {
+        // Before the slot is taken: metadata that was not followed yet must find the partition in it.
+        let image = self.image();
+        let Some(Slot::Opening(waiting)) = self.partitions.borrow_mut().remove(&id) else { return };
+        let is_there =
+            image.topics.by_id(id.topic).is_some_and(|topic| topic.partitions.get(id.partition).is_some());
+        if !waiting.is_empty() {
+            self.open(id, waiting);
+        } else if let Some(rested) = rested.filter(|_| is_there) {
+            self.partitions.borrow_mut().insert(id, Slot::Resting(rested));
+            // Its settings may have changed while it was being closed.
+            self.refresh_resting(&image, id);
+        }
+        if !is_there {
+            self.give_up(id, name);
+        }
+    }
+
+    /// Every partition of this core that rests.
+    pub fn resting(&self) -> Vec<(TopicPartition, Rested)> {
+        let partitions = self.partitions.borrow();
+        let resting = |(id, slot): (&TopicPartition, &Slot)| match slot {
+            Slot::Resting(rested) => Some((*id, rested.clone())),
+            Slot::Opening(_) | Slot::Open(_) => None,
+        };
+        partitions.iter().filter_map(resting).collect()
+    }
+
+    /// Whether retention has to open a partition: one that was never opened, or that rests and is due.
+    pub fn wants_retention(&self, id: TopicPartition) -> bool {
+        match self.partitions.borrow().get(&id) {
+            None => true,
+            Some(Slot::Resting(rested)) => rested.is_due(self.env().clock.now()),
+            Some(Slot::Opening(_) | Slot::Open(_)) => false,
+        }
+    }
+
+    /// What a partition that rests has left.
+    pub fn rests(&self, id: TopicPartition) -> Option<Rested> {
+        match self.partitions.borrow().get(&id) {
+            Some(Slot::Resting(rested)) => Some(rested.clone()),
+            _ => None,
+        }
+    }
+
     fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
         let before = match &opened {
             Ok(partition) => self.partitions.borrow_mut().insert(id, Slot::Open(partition.clone())),
@@ -349,6 +427,10 @@ impl Core {
             for entered in waiting {
                 entered(self, opened.as_ref().map_err(|&code| code));
             }
+        }
+        if let Ok(partition) = &opened {
+            self.files.borrow_mut().used(partition);
+            resting::look_later(self);
         }
         // The topic may have changed, or gone, while its files were being opened.
         let (image, Ok(partition)) = (self.image(), opened) else { return };
@@ -381,8 +463,8 @@ impl Core {
         if settings_changed {
             let dynamic = crate::settings::dynamic(new, self.shared.node);
             self.doorkeeper.follow(&self.shared.config.with_dynamic(&dynamic).0);
-            let open: Vec<_> = self.partitions.borrow().keys().copied().collect();
-            open.into_iter().for_each(|id| self.refresh_settings(new, id));
+            let held: Vec<_> = self.partitions.borrow().keys().copied().collect();
+            held.into_iter().for_each(|id| self.refresh_settings(new, id));
         }
     }
 
@@ -400,23 +482,35 @@ impl Core {
         self.settings.borrow_mut().remove(&id.topic);
         let open = self.opened_partition(id);
         // One that is being opened is given up when it is open.
-        if open.is_some() {
-            self.partitions.borrow_mut().remove(&id);
-        } else if self.partitions.borrow().contains_key(&id) {
+        if matches!(self.partitions.borrow().get(&id), Some(Slot::Opening(_))) {
             return;
         }
+        self.partitions.borrow_mut().remove(&id);
         info!(partition = %id.partition, topic = name, id = %id.topic, "deleting a partition");
         upkeep::put_aside(self, open, name.to_owned(), id);
     }
 
     fn refresh_settings(self: &Rc<Self>, image: &Image, id: TopicPartition) {
+        if self.rests(id).is_some() {
+            return self.refresh_resting(image, id);
+        }
         if let Some(partition) = self.opened_partition(id) {
             let settings = self.settings(image, id.topic, &partition.name);
             partition.set_settings(settings);
+            cleaner::note(self, &partition);
         }
     }
 
-    fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
+    /// Other settings may make something due that was not.
+    fn refresh_resting(self: &Rc<Self>, image: &Image, id: TopicPartition) {
+        let Some(topic) = image.topics.by_id(id.topic) else { return };
+        let settings = self.settings(image, id.topic, &topic.name);
+        if let Some(Slot::Resting(rested)) = self.partitions.borrow_mut().get_mut(&id) {
+            rested.follow(&settings);
+        }
+    }
+
+    pub fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
         match self.partitions.borrow().get(&id) {
             Some(Slot::Open(partition)) => Some(partition.clone()),
             _ => None,

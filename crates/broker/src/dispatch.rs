@@ -40,6 +40,20 @@ macro_rules! ordered {
     };
 }
 
+/// As `ordered`, for requests that wait for other members of their group.
+macro_rules! parked {
+    ($request:ident, $module:ident) => {
+        Entry {
+            key: <m::$request as Request>::KEY,
+            flow: Flow::Ordered,
+            start: |context, reader| match ordered(context, reader, api::$module::handle)? {
+                Reply::Later(later) => Ok(Reply::Parked(later)),
+                reply => Ok(reply),
+            },
+        }
+    };
+}
+
 /// An API that the controller answers; a broker passes its requests on.
 const fn forwarded(key: ApiKey) -> Entry {
     Entry { key, flow: Flow::Ordered, start: api::forward::start }
@@ -51,6 +65,15 @@ static TABLE: &[Entry] = &[
     Entry { key: ApiKey::Fetch, flow: Flow::Ordered, start: api::fetch::start },
     ordered!(ListOffsetsRequest, list_offsets),
     ordered!(MetadataRequest, metadata),
+    ordered!(OffsetCommitRequest, offset_commit),
+    ordered!(OffsetFetchRequest, offset_fetch),
+    ordered!(FindCoordinatorRequest, find_coordinator),
+    parked!(JoinGroupRequest, join_group),
+    ordered!(HeartbeatRequest, heartbeat),
+    ordered!(LeaveGroupRequest, leave_group),
+    parked!(SyncGroupRequest, sync_group),
+    ordered!(DescribeGroupsRequest, describe_groups),
+    ordered!(ListGroupsRequest, list_groups),
     Entry { key: ApiKey::ApiVersions, flow: Flow::Ordered, start: api::api_versions::start },
     forwarded(ApiKey::CreateTopics),
     forwarded(ApiKey::DeleteTopics),
@@ -61,7 +84,9 @@ static TABLE: &[Entry] = &[
     ordered!(AlterConfigsRequest, alter_configs),
     ordered!(DescribeLogDirsRequest, describe_log_dirs),
     forwarded(ApiKey::CreatePartitions),
+    ordered!(DeleteGroupsRequest, delete_groups),
     ordered!(IncrementalAlterConfigsRequest, incremental_alter_configs),
+    ordered!(OffsetDeleteRequest, offset_delete),
     forwarded(ApiKey::Vote),
     forwarded(ApiKey::BeginQuorumEpoch),
     forwarded(ApiKey::EndQuorumEpoch),
@@ -74,6 +99,8 @@ static TABLE: &[Entry] = &[
     forwarded(ApiKey::BrokerHeartbeat),
     forwarded(ApiKey::UnregisterBroker),
     forwarded(ApiKey::AllocateProducerIds),
+    ordered!(ConsumerGroupHeartbeatRequest, consumer_group_heartbeat),
+    ordered!(ConsumerGroupDescribeRequest, consumer_group_describe),
     forwarded(ApiKey::ControllerRegistration),
     ordered!(GetTelemetrySubscriptionsRequest, get_telemetry_subscriptions),
     ordered!(PushTelemetryRequest, push_telemetry),

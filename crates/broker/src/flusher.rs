@@ -36,7 +36,7 @@ impl Flusher {
         let receiver = Arc::new(Mutex::new(receiver));
         for n in 0..THREADS {
             let (receiver, flushes) = (receiver.clone(), flushes.clone());
-            thread::spawn(&format!("dohle-flush-{n}"), move || {
+            thread::spawn_vital(&format!("dohle-flush-{n}"), move || {
                 loop {
                     // The lock is held while waiting: one thread waits, the others flush or stand behind it.
                     let job = receiver.lock().expect("nothing panics while waiting for a job").recv();

@@ -14,14 +14,19 @@
 //! | 10 | waiters | [`waiters`], [`flusher`] | high watermark → acknowledgements and parked fetches |
 //! | 11 | response | [`request`], [`connection`] | message → segments → socket; the request's memory is given back |
 //!
+//! [`coordinator`] stands beside the stations 6 to 10: what it decides is appended and acknowledged as a client's batches are.
+//!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
-//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores.
+//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
+//! compacts.
 
 pub mod api;
 mod auto_topics;
 pub mod budget;
+pub mod cleaner;
 mod config_change;
 pub mod connection;
+pub mod coordinator;
 pub mod core;
 pub mod dispatch;
 mod fetch_session;
@@ -33,7 +38,9 @@ pub mod log_dirs;
 pub mod metrics;
 pub mod partition;
 mod producer_ids;
+pub mod reading;
 pub mod request;
+pub mod resting;
 pub mod session;
 mod settings;
 mod start;

@@ -49,6 +49,8 @@ struct Place {
     topic: Option<TopicId>,
     /// Whether its log was opened, and so recovered if that was needed.
     opened: bool,
+    /// Where its log stood when this process closed it, until it is opened again: its files need no check.
+    closed: Option<Closed>,
 }
 
 /// Where both are locked, [`LogDirs::places`] comes before the checkpoints of a directory.
@@ -64,6 +66,10 @@ struct Checkpoints {
     recovery_points: Offsets,
     log_starts: Offsets,
     high_watermarks: Offsets,
+    /// Up to where each log is compacted.
+    compacted: Offsets,
+    /// Whether `compacted` is not what the file says.
+    compacted_moved: bool,
 }
 
 /// What DescribeLogDirs tells of a directory.
@@ -88,7 +94,8 @@ impl LogDirs {
                 }
                 match folder.state {
                     FolderState::Live => {
-                        let place = Place { directory: index, topic: folder.topic_id, opened: false };
+                        let place =
+                            Place { directory: index, topic: folder.topic_id, opened: false, closed: None };
                         places.insert((folder.topic, folder.partition), place);
                     }
                     FolderState::Deleted => remove(&dir, &folder.path),
@@ -100,6 +107,8 @@ impl LogDirs {
                 recovery_points: dir.recovery_points()?,
                 log_starts: dir.log_starts()?,
                 high_watermarks: dir.high_watermarks()?,
+                compacted: dir.cleaner_points()?,
+                compacted_moved: false,
             };
             // What a deleted partition left must never be taken for the mark of a younger one of its name.
             if checkpoints.retain(|key| places.contains_key(key)) {
@@ -145,11 +154,11 @@ impl LogDirs {
         let mut places = self.places();
         if let Some(place) = places.get_mut(&key) {
             place.topic = Some(id.topic);
-            let directory = &self.directories[place.directory];
+            let (directory, closed) = (&self.directories[place.directory], place.closed.take());
             drop(places);
             let folder = directory.dir.partition_path(topic, id.partition);
-            let mut log =
-                Log::open(&self.context, folder, id.topic, settings, directory.recovery(&key), now)?;
+            let recovery = closed.map_or_else(|| directory.recovery(&key), Recovery::of_closed);
+            let mut log = Log::open(&self.context, folder, id.topic, settings, recovery, now)?;
             // What a crash has left in the page cache only is stored before anybody is given it.
             let _stored = log.flush()?;
             if let Some(place) = self.places().get_mut(&key) {
@@ -160,7 +169,7 @@ impl LogDirs {
         let index = self.place(&places, wanted);
         let folder = self.directories[index].dir.partition_path(topic, id.partition);
         let log = Log::create(&self.context, folder, id.topic, settings, now)?;
-        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true });
+        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true, closed: None });
         Ok(log)
     }
 
@@ -173,6 +182,30 @@ impl LogDirs {
     pub fn partitions(&self) -> Vec<(String, PartitionIndex, Option<TopicId>)> {
         let places = self.places();
         places.iter().map(|((topic, partition), place)| (topic.clone(), *partition, place.topic)).collect()
+    }
+
+    /// The partitions of a topic that hold records, by the sizes of their files. Blocks.
+    pub fn partitions_with_records(&self, topic: &str) -> Vec<PartitionIndex> {
+        let places: Vec<_> = self
+            .places()
+            .iter()
+            .filter(|((name, _), _)| name == topic)
+            .map(|((_, partition), place)| (*partition, place.directory))
+            .collect();
+        let holds = |&(partition, directory): &(PartitionIndex, usize)| {
+            let dir = &self.directories[directory].dir;
+            let (disk, folder) = (dir.disk(), dir.partition_path(topic, partition));
+            // A folder that cannot be looked at is opened, and whatever is wrong with it is said then.
+            let Ok(entries) = disk.list(&folder) else { return true };
+            let mut logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
+            logs.any(|log| {
+                disk.metadata(&folder.join(&log.name))
+                    .is_ok_and(|found| found.is_some_and(|file| file.len > 0))
+            })
+        };
+        let mut held: Vec<_> = places.into_iter().filter(holds).map(|(partition, _)| partition).collect();
+        held.sort_unstable();
+        held
     }
 
     /// Puts aside the folder of a partition that is gone. Durable when it returns. `None` when there is no folder, or when it holds
@@ -245,9 +278,35 @@ impl LogDirs {
         Ok(())
     }
 
-    /// Notes a log that was closed, without writing yet: [`LogDirs::finish`] does, for all.
+    /// Up to where a partition's log is compacted.
+    pub fn compacted(&self, topic: &str, partition: PartitionIndex) -> Option<Offset> {
+        let key = (topic.to_owned(), partition);
+        let place = self.places().get(&key).copied()?;
+        self.directories[place.directory].checkpoints().compacted.get(&key).copied()
+    }
+
+    /// Stores up to where a partition's log is compacted, if it is still here. Blocks.
+    pub fn note_compacted(&self, topic: &str, id: TopicPartition, up_to: Offset) -> Result<(), LogError> {
+        let key = (topic.to_owned(), id.partition);
+        let places = self.places();
+        let Some(place) = places.get(&key).filter(|place| place.topic == Some(id.topic)) else {
+            return Ok(());
+        };
+        let directory = &self.directories[place.directory];
+        let mut checkpoints = directory.checkpoints();
+        drop(places);
+        checkpoints.compacted.insert(key, up_to);
+        checkpoints.compacted_moved = true;
+        checkpoints.write_compacted(&directory.dir)
+    }
+
+    /// Notes a log that was closed, without writing the checkpoints: a later write of theirs does, [`LogDirs::finish`] at the latest.
     pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(directory) = self.directory_of(folder) else { return };
+        let mut places = self.places();
+        let Some(place) = places.get_mut(&(topic.to_owned(), id.partition)) else { return };
+        place.closed = Some(*closed);
+        drop(places);
         directory.checkpoints().note(&Mark {
             id: id.topic,
             topic: topic.to_owned(),
@@ -257,6 +316,17 @@ impl LogDirs {
             log_start: closed.log_start,
             high_watermark: closed.recovery_point,
         });
+    }
+
+    /// Writes all checkpoints as they are noted. Blocks.
+    pub fn write_checkpoints(&self) -> Result<(), LogError> {
+        self.directories.iter().try_for_each(|directory| directory.checkpoints().write(&directory.dir))
+    }
+
+    /// The folder of a partition, where there is one.
+    pub fn folder(&self, topic: &str, partition: PartitionIndex) -> Option<PathBuf> {
+        let place = self.places().get(&(topic.to_owned(), partition)).copied()?;
+        Some(self.directories[place.directory].dir.partition_path(topic, partition))
     }
 
     /// Writes the checkpoints and marks the directories as cleanly closed. Call when every open log was closed.
@@ -351,10 +421,22 @@ impl Checkpoints {
             offsets.retain(|key, _| keep(key));
             dropped |= offsets.len() < before;
         }
-        dropped
+        let before = self.compacted.len();
+        self.compacted.retain(|key, _| keep(key));
+        self.compacted_moved |= self.compacted.len() < before;
+        dropped | self.compacted_moved
     }
 
-    fn write(&self, dir: &LogDir) -> Result<(), LogError> {
+    fn write_compacted(&mut self, dir: &LogDir) -> Result<(), LogError> {
+        if self.compacted_moved {
+            dir.write_cleaner_points(&self.compacted)?;
+            self.compacted_moved = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, dir: &LogDir) -> Result<(), LogError> {
+        self.write_compacted(dir)?;
         dir.write_recovery_points(&self.recovery_points)?;
         dir.write_log_starts(&self.log_starts)?;
         dir.write_high_watermarks(&self.high_watermarks)

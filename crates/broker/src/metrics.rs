@@ -174,7 +174,7 @@ pub struct LogNumbers {
     pub failed: bool,
 }
 
-/// The numbers of every open log, from the cores that own them.
+/// The numbers of every log that was opened, from the cores that own them.
 pub async fn of_logs(shared: &Shared) -> Vec<LogNumbers> {
     let ask = |core| {
         let (sender, answer) = oneshot::channel();
@@ -204,5 +204,18 @@ fn numbers(core: &Core) -> Vec<LogNumbers> {
             failed: log.failure().is_some(),
         })
     });
-    numbers.collect()
+    let resting = core.resting().into_iter().filter_map(|(id, rested)| {
+        let folder = core.shared().log_dirs.folder(&rested.name, id.partition)?;
+        Some(LogNumbers {
+            topic: rested.name,
+            partition: id.partition,
+            size: rested.size,
+            start: rested.start,
+            end: rested.end,
+            segments: rested.segments,
+            folder,
+            failed: false,
+        })
+    });
+    numbers.chain(resting).collect()
 }

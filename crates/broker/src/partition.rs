@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use dohle_config::TopicSettings;
 use dohle_log::{
-    AbortedTransaction, Appended, ColdRead, Durable, Log, LogError, Maintenance, Read, ReadError, Slice,
+    AbortedTransaction, AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError,
 };
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
@@ -28,6 +28,8 @@ use tracing::error;
 
 use crate::core::Core;
 use crate::log_dirs::Mark;
+use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
+use crate::resting::Uses;
 use crate::waiters::{Watcher, Watchers};
 
 /// An append that is stored as its request asked.
@@ -67,64 +69,13 @@ impl Refused {
 
 pub type AppendAnswer = oneshot::Sender<Result<Acknowledged, Refused>>;
 
-/// Up to where a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// Everything, stored or not: the debugging consumer of Kafka's tools (replica id -2).
-    LogEnd,
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-/// What a reader asks of one partition.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadRequest {
-    pub offset: Offset,
-    pub max_bytes: usize,
-    pub at_least_one: bool,
-    pub isolation: Isolation,
-    /// -1 for a reader that does not know.
-    pub current_leader_epoch: LeaderEpoch,
-    /// The epoch of the record before `offset`, as the reader has it; -1 for not known.
-    pub last_fetched_epoch: LeaderEpoch,
-}
-
-/// The watermarks every answer about a partition tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermarks {
-    pub high_watermark: Offset,
-    pub last_stable: Offset,
-    pub log_start: Offset,
-}
-
-/// What a reader is given.
-#[derive(Debug, Default)]
-pub struct Found {
-    pub slice: Slice,
-    pub watermarks: Watermarks,
-    pub aborted: Option<Vec<AbortedTransaction>>,
-    /// The reader's log and this one part before the offset it asked for.
-    pub diverging: Option<(LeaderEpoch, Offset)>,
-}
-
-impl Default for Watermarks {
-    fn default() -> Self {
-        Self { high_watermark: Offset::NONE, last_stable: Offset::NONE, log_start: Offset::NONE }
-    }
-}
-
-/// Records that are there, or a read that has to wait for the device.
-pub enum Reading {
-    Ready(Found),
-    /// To be run on a thread that may wait; its slice completes what was found.
-    Cold(Found, ColdRead),
-}
-
 pub struct Partition {
     pub id: TopicPartition,
     pub name: Text,
     /// Whether the core's next checkpoint has to mention it.
     pub moved: Cell<bool>,
+    /// When it was used.
+    pub uses: Uses,
     state: RefCell<State>,
 }
 
@@ -163,7 +114,7 @@ impl Partition {
             watchers: Watchers::default(),
             flushing: false,
         };
-        Self { id, name, moved: Cell::new(false), state: RefCell::new(state) }
+        Self { id, name, moved: Cell::new(false), uses: Uses::default(), state: RefCell::new(state) }
     }
 
     /// Appends as leader. The answer is sent at once when the append is refused, and otherwise when the batches are stored.
@@ -177,11 +128,37 @@ impl Partition {
         silent: bool,
         answer: AppendAnswer,
     ) {
+        self.append_by(core, batches, silent, answer, |state, batches, now| {
+            state.check_append(all)?;
+            let epoch = state.leader_epoch;
+            let appended = state.log_mut().append_as_leader(batches, epoch, now);
+            appended.map_err(|error| state.refuse_append(&error))
+        });
+    }
+
+    /// Appends what a coordinator of this node has decided, and answers as for a client that asks for all replicas.
+    pub fn append_own(self: &Rc<Self>, core: &Rc<Core>, batches: Vec<Batch>, answer: AppendAnswer) {
+        self.append_by(core, batches, false, answer, |state, batches, now| {
+            state.check_append(true)?;
+            let epoch = state.leader_epoch;
+            let appended = state.log_mut().append_as_coordinator(batches, epoch, 0, now);
+            appended.map_err(|error| state.refuse_append(&error))
+        });
+    }
+
+    fn append_by(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        batches: Vec<Batch>,
+        silent: bool,
+        answer: AppendAnswer,
+        append: impl FnOnce(&mut State, Vec<Batch>, TimestampMs) -> Result<Appended, Refused>,
+    ) {
         let now = core.env().clock.now();
         let bytes: u64 = batches.iter().map(|batch| batch.header.size() as u64).sum();
         let records: u64 =
             batches.iter().map(|batch| u64::try_from(batch.header.record_count).unwrap_or(0)).sum();
-        let appended = self.state.borrow_mut().append(batches, all, now);
+        let appended = append(&mut self.state.borrow_mut(), batches, now);
         let appended = match appended {
             Ok(appended) => appended,
             Err(refused) => {
@@ -239,9 +216,12 @@ impl Partition {
         match log.finish_flush(result) {
             Ok(durable) => {
                 state.stored(durable);
-                let more = state.log().needs_flush();
+                let (more, rolled) = (state.log().needs_flush(), state.log_mut().take_rolled());
                 state.flushing = more;
                 drop(state);
+                if rolled {
+                    crate::cleaner::note(core, self);
+                }
                 crate::upkeep::checkpoint_soon(core, self);
                 if more {
                     core.flush_soon(self);
@@ -362,6 +342,13 @@ impl Partition {
         self.state.borrow().flushing
     }
 
+    /// Whether the partition can be closed without anybody noticing: nobody waits for it, and its log has nothing to do.
+    pub fn may_rest(&self) -> bool {
+        let state = self.state.borrow();
+        let waits = state.flushing || !state.unacknowledged.is_empty() || state.watchers.any();
+        !waits && state.log.as_ref().is_some_and(Log::may_rest)
+    }
+
     /// Takes the log away, to close or delete it; nothing is served any more, and who waits is told `code`.
     pub fn take_log(&self, code: ErrorCode) -> Option<Log> {
         let mut state = self.state.borrow_mut();
@@ -395,7 +382,7 @@ impl State {
         self.log.as_mut().expect("a partition that is served has its log")
     }
 
-    fn append(&mut self, batches: Vec<Batch>, all: bool, now: TimestampMs) -> Result<Appended, Refused> {
+    fn check_append(&self, all: bool) -> Result<(), Refused> {
         if !self.leads || self.log.is_none() {
             return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
         }
@@ -407,9 +394,11 @@ impl State {
             );
             return Err(Refused { message: Some(message), ..self.refuse(ErrorCode::NotEnoughReplicas) });
         }
-        let epoch = self.leader_epoch;
-        let appended = self.log_mut().append_as_leader(batches, epoch, now);
-        appended.map_err(|error| Refused { message: Some(error.to_string()), ..self.refuse(error.code()) })
+        Ok(())
+    }
+
+    fn refuse_append(&self, error: &AppendError) -> Refused {
+        Refused { message: Some(error.to_string()), ..self.refuse(error.code()) }
     }
 
     /// Moves the high watermark to what is stored, acknowledges, and wakes readers.

@@ -68,6 +68,9 @@ pub type Later = Pin<Box<dyn Future<Output = Response>>>;
 pub enum Reply {
     Now(Response),
     Later(Later),
+    /// As `Later`, for requests that may wait for minutes: the coordinator has taken over what it needs of them, and their bytes are
+    /// not held on their account.
+    Parked(Later),
 }
 
 /// Why a frame is no request that this listener serves. All of them end the connection, as in Kafka.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
-use dohle_env::{Env, task, thread};
+use dohle_env::{Env, disk, task, thread};
 use dohle_log::dirs::LogDir;
 use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
 use dohle_metadata::features::Levels;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::budget::MemoryBudget;
+use crate::cleaner::Cleaner;
 use crate::core::{Core, Limits, Mailboxes, Shared};
 use crate::flusher::Flusher;
 use crate::lifecycle::{Lifecycle, RegistrationError};
@@ -96,6 +97,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         responses: MemoryBudget::new(request_budget),
         log_dirs,
         flusher: Flusher::start().map_err(StartError::Thread)?,
+        cleaner: Cleaner::default(),
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
         lifecycle,
         mailboxes,
@@ -158,6 +160,7 @@ fn limits(config: &Config) -> Limits {
         frame_max: usize::try_from(config.int("socket.request.max.bytes")).unwrap_or(0),
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
         fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
+        open_files: disk::raise_open_file_limit() / 2,
         unstable_versions: config.boolean("unstable.api.versions.enable"),
         feature_levels: Levels::of(config),
     }

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::listener::ACCEPTING_CORE;
 use crate::log_dirs::Mark;
 use crate::partition::Partition;
+use crate::resting;
 
 /// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
@@ -59,36 +60,14 @@ pub fn checkpoint_soon(core: &Rc<Core>, partition: &Rc<Partition>) {
     });
 }
 
-/// Retention over all partitions of this core, open or not.
+/// Retention over all partitions of this core: those that are open, those that were never opened, and those that rest and are due.
 async fn retain(core: &Rc<Core>) {
-    open_all(core).await;
-    let now = core.env().clock.now();
     for partition in core.open_partitions() {
-        let maintenance = match partition.maintain(now) {
-            Ok(maintenance) => maintenance,
-            Err(problem) => {
-                error!(partition = %partition.id, %problem, "retention failed");
-                continue;
-            }
-        };
-        let Some(maintenance) = maintenance else { continue };
-        if maintenance.log_start_moved {
-            checkpoint_soon(core, &partition);
-        }
-        if let Some(cleanup) = maintenance.cleanup {
-            let cleaned = task::blocking(move || cleanup.run()).await;
-            if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
-                error!(partition = %partition.id, %problem, "retention failed");
-            }
-        }
+        maintain(core, &partition).await;
         // Many partitions: others get their turn in between.
         task::yield_now().await;
     }
-    core.shared().log_dirs.trim_buffers();
-}
-
-/// Opens what lies on disk and was not asked for yet: retention is due there too. What no topic claims is put aside.
-async fn open_all(core: &Rc<Core>) {
+    let mut rested = false;
     for (name, partition, found) in core.shared().log_dirs.partitions() {
         // Newer than the list: a topic whose folder is in it, and that is not in the image, is gone.
         let image = core.image();
@@ -100,12 +79,36 @@ async fn open_all(core: &Rc<Core>) {
             continue;
         };
         let id = TopicPartition { topic: topic.id, partition };
-        if core.owner(id) != core.index {
+        if core.owner(id) != core.index || !core.wants_retention(id) {
             continue;
         }
-        let (opened, wait) = tokio::sync::oneshot::channel();
-        core.enter(id, Box::new(move |_, _| _ = opened.send(())));
-        _ = wait.await;
+        let Ok(partition) = core.partition(id).await else { continue };
+        maintain(core, &partition).await;
+        // Opened for this only: it goes back to rest, so that a round over many never has many open.
+        rested |= resting::rest(core, vec![partition]).await;
+    }
+    if rested {
+        resting::write_checkpoints(core).await;
+    }
+    core.shared().log_dirs.trim_buffers();
+}
+
+/// What is due for one partition.
+async fn maintain(core: &Rc<Core>, partition: &Rc<Partition>) {
+    let now = core.env().clock.now();
+    let maintenance = match partition.maintain(now) {
+        Ok(Some(maintenance)) => maintenance,
+        Ok(None) => return,
+        Err(problem) => return error!(partition = %partition.id, %problem, "retention failed"),
+    };
+    if maintenance.log_start_moved {
+        checkpoint_soon(core, partition);
+    }
+    if let Some(cleanup) = maintenance.cleanup {
+        let cleaned = task::blocking(move || cleanup.run()).await;
+        if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
+            error!(partition = %partition.id, %problem, "retention failed");
+        }
     }
 }
 
@@ -149,9 +152,11 @@ pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id
 /// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
 pub async fn close(core: &Rc<Core>) -> bool {
     let mut clean = true;
+    core.shared().cleaner.stop();
+    core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
     for partition in core.open_partitions() {
         // What a flush has been started for comes back through the mailbox first.
-        while partition.is_flushing() {
+        while partition.is_flushing() || partition.with_log(|log| log.is_compacting()) == Some(true) {
             task::sleep(FLUSH_STEP).await;
         }
         let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };

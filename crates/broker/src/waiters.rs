@@ -56,6 +56,11 @@ impl Watchers {
         self.0.push(watcher);
     }
 
+    /// Whether a request waits here.
+    pub fn any(&self) -> bool {
+        self.0.iter().any(|watcher| !watcher.done.load(Ordering::Relaxed))
+    }
+
     /// Tells all that `bytes` more can be read.
     pub fn readable(&mut self, bytes: u64) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);

@@ -15,6 +15,29 @@ where
     std::thread::Builder::new().name(name.to_owned()).stack_size(1 << 20).spawn(work)
 }
 
+/// As [`spawn`], for a thread on whose work others wait without end: if it meets a bug, the process ends. A restart recovers
+/// everything that was acknowledged; a process that has lost such a thread only looks alive.
+pub fn spawn_vital<F>(name: &str, work: F) -> io::Result<JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    spawn(name, move || {
+        let _guard = EndsProcess;
+        work();
+    })
+}
+
+/// Ends the process when it is dropped by a panic, which has said by then what it found.
+struct EndsProcess;
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// Starts a thread that runs the future `main` makes, and every task spawned from it, until that future is done.
 ///
 /// `main` runs on the new thread, so that what it builds never has to be `Send`.
@@ -38,7 +61,33 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tasks.block_on(&runtime, future)
 }
 
+/// Lets this thread, one that may block, rest for a while.
+pub fn sleep(duration: std::time::Duration) {
+    std::thread::sleep(duration);
+}
+
 /// How many threads this process may run at once: what its CPU set and its control group leave it.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    const CHILD: &str = "DOHLE_TEST_VITAL_THREAD";
+
+    /// Runs itself once more: a process cannot survive what is tested here.
+    #[test]
+    fn a_bug_in_a_vital_thread_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            _ = super::spawn_vital("vital", || panic!("a bug")).unwrap().join();
+            return; // only a process that survives comes here, and reports a passed test
+        }
+        let name = "thread::tests::a_bug_in_a_vital_thread_ends_the_process";
+        let this = std::env::current_exe().unwrap();
+        let child = Command::new(this).args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        assert!(!child.status.success());
+        assert!(!String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+    }
 }

@@ -148,7 +148,7 @@ impl Log {
         let last = batches.last().map_or(self.end, |batch| batch.header.last_offset());
         self.or_fail(Self::load_active)?;
         let most_entries = self.settings.segment_index_bytes;
-        let roll_ms = self.settings.segment_ms;
+        let roll_ms = self.rolls_after_ms();
         let active = self.active();
         let indexes = active.indexes.as_ref().expect("loaded");
         // Kafka keeps one place of the time index free for the entry that ends it.
@@ -187,6 +187,7 @@ impl Log {
             let (sealed_base, indexes) = (active.base, active.seal());
             self.dirty.sealed.push((sealed_base, indexes));
             self.snapshot_producers(base);
+            self.rolled = true;
         }
         self.sync_names()?;
         self.push_segment(base, now);

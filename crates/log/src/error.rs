@@ -18,8 +18,8 @@ pub enum LogError {
     Failed { path: PathBuf, why: String },
     #[error("{} is in use by another process", path.display())]
     InUse { path: PathBuf },
-    /// Files of this log are being deleted by a cleanup that has not come back yet. Try again after it has.
-    #[error("files in {} are still being deleted", path.display())]
+    /// Files of this log are being renamed or deleted by work that has not come back yet. Try again after it has.
+    #[error("files in {} are still being renamed or deleted", path.display())]
     Busy { path: PathBuf },
 }
 

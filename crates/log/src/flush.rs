@@ -88,6 +88,8 @@ pub(crate) struct FlushUnderway {
     pub up_to: Offset,
     /// Whether names of files are among what it stores.
     pub names: bool,
+    /// The segments whose index files it writes.
+    pub sealed: Vec<Offset>,
 }
 
 /// A flush, to be run on a thread that may wait. Its result has to go back to the log.
@@ -131,7 +133,8 @@ impl Log {
             return None;
         }
         let work = std::mem::take(&mut self.dirty);
-        self.flushing = Some(FlushUnderway { up_to: self.end, names: work.folder });
+        let sealed = work.sealed.iter().map(|(base, _)| *base).collect();
+        self.flushing = Some(FlushUnderway { up_to: self.end, names: work.folder, sealed });
         Some(Flush {
             disk: Arc::clone(&self.context.disk),
             dir: Arc::clone(&self.dir),
@@ -219,7 +222,7 @@ impl Flush {
 }
 
 /// Writes a small file whole, in place; whoever reads it after a crash can tell half of it.
-fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
+pub(crate) fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
     let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
     file.set_len(0).map_err(failed("emptying", path))?;
     file.write_all_at(&[std::io::IoSlice::new(contents)], 0).map_err(failed("writing", path))?;

@@ -5,6 +5,11 @@
 //! - `.swap`: a finished compaction. The segments it was made from go, then it takes their place. Not if a `.cleaned` of the same
 //!   or a lower offset is there: then the compaction had more to write, and the old segments still hold everything.
 //! - an index without its `.log`: removed.
+//!
+//! A crash may come back to this again and again, and each flush of names here keeps an order that matters then: undone `.swap` are
+//! gone before the `.cleaned` that say that they are undone; `.swap` are there for good before the old segments go; the old ones
+//! are gone before a new one has its name; a new `.log` has its name before its indexes, so that an index beside a `.log.swap` is
+//! always the old one's, and an index `.swap` without its `.log.swap` is always the new one's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -54,8 +59,13 @@ pub(crate) fn survey(disk: &dyn Disk, dir: &Path) -> Result<Survey, LogError> {
     }
     let (finished, undone): (Files, Files) =
         swaps.into_iter().partition(|(base, _)| unfinished.is_none_or(|unfinished| *base < unfinished));
-    dead.extend(undone.into_iter().map(|(base, kind)| file_name(base, kind, FileState::Swap)));
-    let mut changed = !dead.is_empty();
+    let mut changed = !(dead.is_empty() && undone.is_empty());
+    for (base, kind) in &undone {
+        remove(disk, dir, &file_name(*base, *kind, FileState::Swap))?;
+    }
+    if !undone.is_empty() {
+        sync(disk, dir)?;
+    }
     for name in dead {
         remove(disk, dir, &name)?;
     }
@@ -71,7 +81,7 @@ pub(crate) fn survey(disk: &dyn Disk, dir: &Path) -> Result<Survey, LogError> {
         live.remove(&(base, kind));
     }
     if changed {
-        let _stored = disk.sync_dir(dir).map_err(failed("flushing", dir))?;
+        sync(disk, dir)?;
     }
     describe(disk, dir, &live)
 }
@@ -99,25 +109,29 @@ fn describe(disk: &dyn Disk, dir: &Path, live: &Files) -> Result<Survey, LogErro
 
 /// Puts finished compactions in the place of what they were made from.
 fn finish_swaps(disk: &dyn Disk, dir: &Path, finished: &Files, live: &mut Files) -> Result<(), LogError> {
-    for (base, kind) in finished {
-        if *kind != FileKind::Log {
-            continue;
-        }
+    // A process that was killed may have left names that are not stored.
+    sync(disk, dir)?;
+    for (base, _) in finished.iter().filter(|(_, kind)| *kind == FileKind::Log) {
         let end = end_of(disk, dir, *base)?;
         let replaced: Vec<(Offset, FileKind)> =
             live.range((*base, FileKind::Log)..(end, FileKind::Log)).copied().collect();
         for (old, old_kind) in replaced {
-            if old != *base || old_kind == FileKind::Log {
+            // The snapshot stands before the segment, whichever that is.
+            if old != *base || old_kind != FileKind::ProducerSnapshot {
                 remove(disk, dir, &file_name(old, old_kind, FileState::Live))?;
                 live.remove(&(old, old_kind));
             }
         }
     }
-    for (base, kind) in finished {
-        let from = dir.join(file_name(*base, *kind, FileState::Swap));
-        let to = dir.join(file_name(*base, *kind, FileState::Live));
-        disk.rename(&from, &to).map_err(failed("renaming", &from))?;
-        live.insert((*base, *kind));
+    sync(disk, dir)?;
+    for logs in [true, false] {
+        for (base, kind) in finished.iter().filter(|(_, kind)| (*kind == FileKind::Log) == logs) {
+            let from = dir.join(file_name(*base, *kind, FileState::Swap));
+            let to = dir.join(file_name(*base, *kind, FileState::Live));
+            disk.rename(&from, &to).map_err(failed("renaming", &from))?;
+            live.insert((*base, *kind));
+        }
+        sync(disk, dir)?;
     }
     Ok(())
 }
@@ -147,4 +161,9 @@ fn is_orphan(live: &Files, base: Offset, kind: FileKind) -> bool {
 fn remove(disk: &dyn Disk, dir: &Path, name: &str) -> Result<(), LogError> {
     let path = dir.join(name);
     disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))
+}
+
+fn sync(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let _stored = disk.sync_dir(dir).map_err(failed("flushing", dir))?;
+    Ok(())
 }

@@ -11,6 +11,7 @@ use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Time
 
 use crate::buffers::ReadBuffers;
 use crate::checkpoint::PARTITION_METADATA_FILE;
+use crate::compaction::Underway;
 use crate::epochs::Epochs;
 use crate::error::{LogError, ReadError, failed};
 use crate::flush::{Dirty, Durable, FlushUnderway};
@@ -60,6 +61,9 @@ pub struct Log {
     pub(crate) dirty: Dirty,
     pub(crate) flushing: Option<FlushUnderway>,
     pub(crate) garbage: Garbage,
+    pub(crate) compaction: Underway,
+    /// Whether a segment was closed since that was last asked.
+    pub(crate) rolled: bool,
     /// Why nothing more is taken, once that is so.
     pub(crate) failure: Option<String>,
 }
@@ -126,6 +130,11 @@ impl Log {
 
     pub fn set_settings(&mut self, settings: Arc<TopicSettings>) {
         self.settings = settings;
+    }
+
+    /// Whether a segment was closed since this was last asked, or one that is could not be compacted yet.
+    pub fn take_rolled(&mut self) -> bool {
+        std::mem::take(&mut self.rolled)
     }
 
     /// Why the log takes nothing more, once that is so.
@@ -211,6 +220,8 @@ impl Log {
             dirty: Dirty::default(),
             flushing: None,
             garbage: Garbage::default(),
+            compaction: Underway::default(),
+            rolled: false,
             failure: None,
         };
         log.push_segment(start, now);
@@ -260,9 +271,18 @@ impl Log {
         self.segments.push_back(Segment::new(base, now, jitter_ms));
     }
 
+    /// How long a segment is filled: not longer than a compacted topic's records may wait.
+    pub(crate) fn rolls_after_ms(&self) -> u64 {
+        let settings = &self.settings;
+        match u64::try_from(settings.max_compaction_lag_ms) {
+            Ok(lag) if lag > 0 && settings.cleanup_compact => settings.segment_ms.min(lag),
+            _ => settings.segment_ms,
+        }
+    }
+
     /// What is taken off `segment.ms`, so that segments of many partitions do not roll at once.
     pub(crate) fn draw_jitter(&self) -> u64 {
-        match self.settings.segment_jitter_ms.min(self.settings.segment_ms) {
+        match self.settings.segment_jitter_ms.min(self.rolls_after_ms()) {
             0 => 0,
             most => self.context.rng.below(most),
         }
@@ -290,6 +310,7 @@ impl Log {
             file: segment.file.clone(),
             hint: segment.hint,
             may_wait,
+            lease: Arc::clone(&segment.lease),
         }
     }
 

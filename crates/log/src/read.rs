@@ -10,8 +10,9 @@ use crate::log::Log;
 use crate::names::FileKind;
 use crate::segment::SegmentView;
 
-/// How many segments without a batch at or after the offset a read passes over. Only compaction leaves such.
-const MAX_SEGMENTS_PASSED: usize = 64;
+/// How many segments with batches a read looks for its offset in. Compaction leaves segments whose last batch lies before the
+/// offset; then the next one begins after it.
+const MAX_SEGMENTS_SEARCHED: usize = 2;
 
 /// Whole batches, in the order of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,8 +92,8 @@ impl Log {
         if self.segments[first].size > 0 {
             self.segment_file(first)?;
         }
-        let last = self.segments.len().min(first + MAX_SEGMENTS_PASSED);
-        let views = (first..last).map(|at| self.view(at, false)).collect();
+        let with_batches = (first..self.segments.len()).filter(|at| self.segments[*at].size > 0);
+        let views = with_batches.take(MAX_SEGMENTS_SEARCHED).map(|at| self.view(at, false)).collect();
         let buffers = self.context.buffers.clone();
         let reading = Reading { buffers, views, from, up_to, max_bytes, at_least_one };
         match reading.clone().run() {

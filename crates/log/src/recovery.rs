@@ -30,6 +30,7 @@ use crate::names::FileKind;
 use crate::producers::{ProducerState, Producers};
 use crate::segment::{Largest, Segment};
 use crate::snapshot;
+use crate::truncate::Closed;
 
 /// How far before a snapshot the batches are looked for that a producer may still send again.
 const RECALLED_RECORDS: i64 = 50_000;
@@ -52,6 +53,11 @@ pub struct Recovery {
 impl Recovery {
     /// Nothing is known: verify everything.
     pub const UNKNOWN: Self = Self { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
+
+    /// What is known of a log that the same process has closed, and nobody has touched since.
+    pub fn of_closed(closed: Closed) -> Self {
+        Self { clean: true, recovery_point: closed.recovery_point, log_start: closed.log_start }
+    }
 }
 
 impl Log {
@@ -160,10 +166,11 @@ impl Log {
 
     /// The first segment that has to be verified; there is none when this is past the last.
     fn first_suspect(&self, files: &BTreeMap<Offset, SegmentFiles>, recovery: Recovery) -> usize {
+        // When something of the next segment is flushed, so are the indexes of this one; not yet when the next one begins there.
         let flushed = (0..self.segments.len())
             .take_while(|at| {
                 recovery.clean
-                    || self.segments.get(at + 1).is_some_and(|next| next.base <= recovery.recovery_point)
+                    || self.segments.get(at + 1).is_some_and(|next| next.base < recovery.recovery_point)
             })
             .count();
         // Without an index nothing can be found; making one is the same walk.

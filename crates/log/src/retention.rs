@@ -17,14 +17,16 @@ use crate::recovery::ignore_missing;
 
 /// How long a log keeps its tail in memory and its files open after it was last used.
 const IDLE_MS: i64 = 60_000;
+/// When to look again whether a reader is done with a segment that is to go.
+const READER_MS: i64 = 1000;
 /// How many segments go in one cleanup; the others follow in the next.
 const MAX_SEGMENTS_PER_CLEANUP: usize = 64;
 
 /// Segments that left the log and whose files are still there.
 #[derive(Default)]
 pub(crate) struct Garbage {
-    /// Left the log; to be renamed.
-    retired: Vec<Offset>,
+    /// Left the log; to be renamed when nobody reads them by name any more.
+    retired: Vec<(Offset, Arc<()>)>,
     /// Renamed; to be removed at that time.
     renamed: Vec<(TimestampMs, Vec<Offset>)>,
     /// Whether a cleanup is under way.
@@ -87,8 +89,9 @@ impl Log {
         let start = self.start;
         self.producers.on_high_watermark(high_watermark);
         self.producers.expire(now, self.context.producer_id_expiration_ms);
-        // A flush under way may be making the very files that would be renamed.
-        if self.flushing.is_none() {
+        // A flush under way may be making the very files that would be renamed, and a compaction reads or renames them.
+        let compacting = self.compaction.is_running() || self.compaction.is_swapping();
+        if self.flushing.is_none() && !compacting {
             self.or_fail(|log| log.retire_segments(now, high_watermark))?;
         }
         self.rest();
@@ -105,10 +108,15 @@ impl Log {
         self.garbage.underway = false;
         let cleaned = result.inspect_err(|error| self.fail(error))?;
         if !cleaned.renamed.is_empty() {
-            let due = TimestampMs(now.get().saturating_add(self.settings.file_delete_delay_ms));
-            self.garbage.renamed.push((due, cleaned.renamed));
+            self.collect_later(cleaned.renamed, now);
         }
         Ok(())
+    }
+
+    /// Has files that are renamed already removed after `file.delete.delay.ms`.
+    pub(crate) fn collect_later(&mut self, renamed: Vec<Offset>, now: TimestampMs) {
+        let due = TimestampMs(now.get().saturating_add(self.settings.file_delete_delay_ms));
+        self.garbage.renamed.push((due, renamed));
     }
 
     fn move_start(&mut self, offset: Offset) {
@@ -132,7 +140,7 @@ impl Log {
             self.dirty.forget(segment.base);
             self.dirty.snapshots.retain(|(offset, _)| *offset != segment.base);
             self.snapshots.remove(&segment.base);
-            self.garbage.retired.push(segment.base);
+            self.garbage.retired.push((segment.base, segment.lease));
         }
         let first = self.segments[0].base;
         tracing::info!(dir = %self.dir.display(), count, start = %first, "retention deletes segments");
@@ -141,10 +149,11 @@ impl Log {
     }
 
     /// Whether a segment is flushed, and with it the snapshot of the producers that remembers it when it is gone.
-    fn is_stored(&self, at: usize) -> bool {
+    pub(crate) fn is_stored(&self, at: usize) -> bool {
         let base = self.segments[at].base;
         self.segment_end(at) <= self.recovery_point
             && self.dirty.sealed.iter().all(|(sealed, _)| *sealed != base)
+            && self.flushing.as_ref().is_none_or(|flush| !flush.sealed.contains(&base))
     }
 
     /// How many segments, from the first on, are to go.
@@ -192,11 +201,41 @@ impl Log {
         Ok(found.map_or(self.segments[at].created, |found| found.modified))
     }
 
+    /// Whether the log can be closed and opened again without anybody noticing: nothing is to be flushed, renamed or removed,
+    /// and nothing but the clock can make something due.
+    pub fn may_rest(&self) -> bool {
+        let compacts = self.settings.cleanup_compact && self.segments.len() > 1;
+        self.failure.is_none()
+            && self.flushing.is_none()
+            && self.dirty.written.is_empty()
+            && !self.garbage.is_underway()
+            && self.garbage.renamed.is_empty()
+            && !compacts
+            && !self.compaction.is_running()
+            && !self.compaction.is_swapping()
+    }
+
+    /// When retention by time has to look at the log again. `None`: not before something is appended.
+    pub fn retention_due(&self) -> Result<Option<TimestampMs>, LogError> {
+        if self.segments.iter().all(|segment| segment.size == 0) {
+            return Ok(None);
+        }
+        Ok(self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1))))
+    }
+
+    /// Closes the files of segments; the next use opens them again. What is being flushed stays open until that is done.
+    pub fn let_go_of_files(&mut self) {
+        for segment in &mut self.segments {
+            segment.file = None;
+        }
+    }
+
     /// Lets go of what was not used since the last time.
     fn rest(&mut self) {
         self.tail.rest();
+        let nameless = self.compaction.swapping_base();
         for segment in &mut self.segments {
-            if !std::mem::take(&mut segment.used) {
+            if !std::mem::take(&mut segment.used) && nameless != Some(segment.base) {
                 segment.file = None;
             }
         }
@@ -206,7 +245,8 @@ impl Log {
         if self.garbage.underway {
             return None;
         }
-        let rename = std::mem::take(&mut self.garbage.retired);
+        let free = self.garbage.retired.iter().take_while(|(_, lease)| Arc::strong_count(lease) == 1).count();
+        let rename: Vec<Offset> = self.garbage.retired.drain(..free).map(|(base, _)| base).collect();
         let (due, later) = self.garbage.renamed.drain(..).partition(|(at, _)| *at <= now);
         self.garbage.renamed = later;
         let due: Vec<(TimestampMs, Vec<Offset>)> = due;
@@ -220,17 +260,14 @@ impl Log {
 
     fn next_maintenance(&self, now: TimestampMs) -> Result<Option<TimestampMs>, LogError> {
         let removal = self.garbage.renamed.iter().map(|(due, _)| *due).min();
+        let renaming =
+            (!self.garbage.retired.is_empty()).then(|| TimestampMs(now.get().saturating_add(READER_MS)));
         let in_use = !self.tail.is_empty() || self.segments.iter().any(|segment| segment.file.is_some());
         let rest =
             (in_use || self.flushing.is_some()).then(|| TimestampMs(now.get().saturating_add(IDLE_MS)));
-        let has_records = self.segments.iter().any(|segment| segment.size > 0);
-        let expiry = if has_records {
-            self.expiry(0)?.map(|at| TimestampMs(at.get().saturating_add(1).max(now.get())))
-        } else {
-            None
-        };
+        let expiry = self.retention_due()?.map(|at| at.max(now));
         let producers = self.producers.next_expiry(self.context.producer_id_expiration_ms);
-        Ok([removal, rest, expiry, producers].into_iter().flatten().min())
+        Ok([removal, renaming, rest, expiry, producers].into_iter().flatten().min())
     }
 }
 

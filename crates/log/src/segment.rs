@@ -50,6 +50,9 @@ pub(crate) struct Segment {
     pub used: bool,
     /// Where the last read ended, for the one that goes on from there.
     pub hint: Option<(Offset, u64)>,
+    /// Shared with every view: files are not renamed while somebody may open them by name. Also tells this segment from another
+    /// of its base.
+    pub lease: Arc<()>,
 }
 
 impl Segment {
@@ -76,6 +79,7 @@ impl Segment {
             file: None,
             used: false,
             hint: None,
+            lease: Arc::new(()),
         }
     }
 
@@ -178,6 +182,7 @@ pub(crate) struct SegmentView {
     pub hint: Option<(Offset, u64)>,
     /// Whether reads may wait for the device.
     pub may_wait: bool,
+    pub lease: Arc<()>,
 }
 
 impl SegmentView {

@@ -101,6 +101,13 @@ impl Tail {
         Some(self.batches.range(at..))
     }
 
+    /// Lets go of what lies below `offset`: it is not in the log any more as it is here.
+    pub fn forget_below(&mut self, offset: Offset) {
+        while self.batches.front().is_some_and(|oldest| oldest.base_offset < offset) {
+            self.drop_oldest();
+        }
+    }
+
     pub fn clear(&mut self) {
         self.batches = VecDeque::new();
         self.budget.give_back(self.bytes);

@@ -36,6 +36,7 @@ impl Log {
         if offset <= self.start || offset < self.segments[0].base {
             return self.reset_to(offset);
         }
+        self.end_compaction()?;
         let first_cut = self.view(self.segment_of(offset), true).find(offset).map_err(storage)?;
         if first_cut.is_some_and(|frame| frame.base_offset < self.start) {
             // The batch that goes is the one that the log starts in: nothing is left.
@@ -49,6 +50,7 @@ impl Log {
         if self.garbage.is_underway() {
             return Err(LogError::Busy { path: self.dir.to_path_buf() });
         }
+        self.end_compaction()?;
         self.or_fail(|log| {
             let created = log.segments.back().map_or(TimestampMs(0), |segment| segment.created);
             log.remove_segments_from(0)?;
@@ -66,6 +68,15 @@ impl Log {
             let _stored = log.disk().sync_dir(&log.dir).map_err(failed("flushing", &log.dir))?;
             Ok(())
         })
+    }
+
+    /// Cancels a compaction that has not replaced anything yet. One that has must finish first.
+    fn end_compaction(&self) -> Result<(), LogError> {
+        if self.compaction.is_swapping() {
+            return Err(LogError::Busy { path: self.dir.to_path_buf() });
+        }
+        self.compaction.cancel();
+        Ok(())
     }
 
     fn cut_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
@@ -162,11 +173,15 @@ impl Log {
         Ok(())
     }
 
-    /// Stores everything, with indexes and a snapshot of the producers, so that the next start has nothing to verify.
+    /// Stores everything, with indexes and a snapshot of the producers, so that the next start has nothing to verify. Refused
+    /// while a compaction runs: cancel it and wait until it has ended.
     ///
     /// Once all logs of a directory are closed and the checkpoints are stored, `.kafka_cleanshutdown` may be written.
     pub fn close(mut self) -> Result<Closed, LogError> {
         self.check_usable()?;
+        if self.compaction.is_running() {
+            return Err(LogError::Busy { path: self.dir.to_path_buf() });
+        }
         if self.end > self.start || !self.snapshots.is_empty() {
             self.snapshot_producers(self.end);
         }

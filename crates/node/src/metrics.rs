@@ -68,6 +68,9 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         gauge(names::UNDER_REPLICATED, numbers.under_replicated);
         gauge(names::UNDER_MIN_ISR, numbers.under_min_isr);
         gauge(names::REQUEST_MEMORY, shared.budget.used());
+        let cleaner = shared.cleaner.numbers();
+        gauge(names::UNCLEANABLE_PARTITIONS, cleaner.uncleanable);
+        gauge(names::MAX_DIRTY_PERCENT, (cleaner.max_dirty_ratio * 100.0) as usize);
         report.counter(names::LOG_FLUSHES, &[], shared.flusher.flushes());
     });
     let shared = broker.shared().clone();

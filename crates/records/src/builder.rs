@@ -127,6 +127,11 @@ impl BatchBuilder {
         );
     }
 
+    /// Appends a record of another batch at `offset_delta` from the batch's base offset, as compaction does.
+    pub fn append_view_at(&mut self, offset_delta: i32, timestamp: TimestampMs, record: &RecordView<'_>) {
+        self.put(offset_delta, timestamp, record.attributes, record.key, record.value, record.headers);
+    }
+
     /// Says that offsets up to this delta belong to the batch, though their records are gone.
     pub fn extend_to(&mut self, last_offset_delta: i32) {
         assert!(last_offset_delta >= self.last_offset_delta, "a batch's offsets only ascend");

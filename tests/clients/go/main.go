@@ -22,6 +22,10 @@ type command struct {
 
 func main() {
 	bootstrap := os.Args[1]
+	if len(os.Args) > 2 && os.Args[2] == "members" {
+		serveMembers(bootstrap)
+		return
+	}
 	topics := newTopics(bootstrap)
 	records := &recordVerbs{bootstrap: bootstrap}
 	in := bufio.NewScanner(os.Stdin)

@@ -13,11 +13,37 @@ use crate::process::{Conversation, Process};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     Java,
-    OldJava,
+    OldJava(JavaRelease),
     Librdkafka,
     KafkaPython,
     FranzGo,
     KafkaJs,
+}
+
+/// The releases of Kafka's Java client that are tested beside the newest; the first is the oldest that Kafka 4.x serves in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JavaRelease {
+    R2_1_1,
+    R2_8_2,
+    R3_3_2,
+    R3_9_1,
+    R4_0_1,
+}
+
+impl JavaRelease {
+    pub fn version(self) -> &'static str {
+        &self.name()["java-".len()..]
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            JavaRelease::R2_1_1 => "java-2.1.1",
+            JavaRelease::R2_8_2 => "java-2.8.2",
+            JavaRelease::R3_3_2 => "java-3.3.2",
+            JavaRelease::R3_9_1 => "java-3.9.1",
+            JavaRelease::R4_0_1 => "java-4.0.1",
+        }
+    }
 }
 
 /// The longest that one command may take.
@@ -33,7 +59,7 @@ const ALL_RECORDS: u64 = 100_000;
 impl Client {
     pub const ALL: [Client; 6] = [
         Client::Java,
-        Client::OldJava,
+        Client::OldJava(JavaRelease::R2_8_2),
         Client::Librdkafka,
         Client::KafkaPython,
         Client::FranzGo,
@@ -43,7 +69,7 @@ impl Client {
     pub fn name(self) -> &'static str {
         match self {
             Client::Java => "java-4.3.1",
-            Client::OldJava => "java-2.8.2",
+            Client::OldJava(release) => release.name(),
             Client::Librdkafka => "librdkafka",
             Client::KafkaPython => "kafka-python",
             Client::FranzGo => "franz-go",
@@ -64,9 +90,9 @@ impl Client {
         !matches!(self, Client::KafkaPython | Client::KafkaJs)
     }
 
-    /// Whether `alter` sets one key and keeps the others; AlterConfigs, which alone kafkajs knows, replaces all.
+    /// Whether `alter` sets one key and keeps the others; AlterConfigs, which alone kafkajs and Java before 2.3 know, replaces all.
     pub fn alters_incrementally(self) -> bool {
-        self != Client::KafkaJs
+        !matches!(self, Client::KafkaJs | Client::OldJava(JavaRelease::R2_1_1))
     }
 
     pub fn records_per_codec(self) -> u64 {
@@ -76,12 +102,20 @@ impl Client {
         }
     }
 
+    /// Where the Java program's part lies that is not the same for all releases.
+    fn alter_folder(self) -> &'static str {
+        if self.alters_incrementally() { "alter-incremental" } else { "alter-whole" }
+    }
+
     /// Starts the program against a broker; it logs into `folder`.
     pub fn start(self, bootstrap: &str, folder: &Path) -> Session {
         let sources = install::sources();
         let mut command = match self {
-            Client::Java => java(&install::classes("src", "kafka")),
-            Client::OldJava => java(&install::classes("src", "kafka-clients-2.8.2")),
+            Client::Java => java(&install::classes(&["src", self.alter_folder()], &install::jars("kafka"))),
+            Client::OldJava(release) => {
+                let jars = install::client_jars(release.version());
+                java(&install::classes(&["src", self.alter_folder()], &jars))
+            }
             Client::Librdkafka => python(&sources.join("python/librdkafka.py")),
             Client::KafkaPython => python(&sources.join("python/pure.py")),
             Client::FranzGo => Command::new(install::franz_go()),
@@ -159,6 +193,11 @@ impl Session {
             self.client.name()
         );
         (reply["ok"] == true).then_some(reply)
+    }
+
+    /// A command that may end in any way.
+    pub fn outcome(&mut self, command: &str) -> Value {
+        self.reply(command)
     }
 
     fn reply(&mut self, command: &str) -> Value {

@@ -34,6 +34,13 @@ impl Contents {
         (0..self.partitions).map(digest).collect()
     }
 
+    /// The CRC-32 of each value of a partition, in order; a value that is not there counts as empty.
+    pub fn value_crcs(&self, partition: u64) -> Vec<u32> {
+        let maker = Maker::of(self);
+        let indexes = (partition..self.count).step_by(self.partitions as usize);
+        indexes.map(|index| crc32fast::hash(&maker.value(index).unwrap_or_default())).collect()
+    }
+
     /// The timestamp of the record at an offset of a partition.
     pub fn timestamp(&self, partition: u64, offset: u64) -> i64 {
         timestamp(self.seed, offset * self.partitions + partition)
@@ -89,17 +96,22 @@ impl Maker {
             1 => put(out, Some(b"")),
             _ => put(out, Some(format!("key-{index}").as_bytes())),
         }
+        put(out, self.value(index).as_deref());
+        self.put_headers(out, index, h);
+    }
+
+    fn value(&self, index: u64) -> Option<Vec<u8>> {
+        let h = chance(self.seed, index);
         match h & 63 {
-            2 => put(out, None),
-            3 => put(out, Some(b"")),
+            2 => None,
+            3 => Some(Vec::new()),
             _ => {
                 let (from, len) = ((h >> 6 & 0xFFFF) as usize, (h >> 22 & 0xFF) as usize);
                 let mut value = format!("value-{}-{index}-", self.seed).into_bytes();
                 value.extend(&self.pool[from..from + len]);
-                put(out, Some(&value));
+                Some(value)
             }
         }
-        self.put_headers(out, index, h);
     }
 
     fn put_headers(&self, out: &mut Vec<u8>, index: u64, h: u32) {

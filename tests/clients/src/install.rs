@@ -17,27 +17,42 @@ pub fn sources() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The jars of Apache Kafka: `kafka` (4.3.1, whole) or `kafka-clients-2.8.2`.
+/// The jars of Apache Kafka 4.3.1: `kafka` (broker, clients and tools) or `trogdor` (its system-test programs).
 pub fn jars(set: &str) -> PathBuf {
     let pom = sources().join("java").join(set).join("pom.xml");
-    installed(&format!("jars-{set}"), std::slice::from_ref(&pom), |folder| {
-        run(
-            Command::new("mvn")
-                .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-                .arg(format!("-DoutputDirectory={}", folder.display()))
-                .arg("-f")
-                .arg(&pom),
-            &[],
-            INSTALL_LIMIT,
+    installed(&format!("jars-{set}"), std::slice::from_ref(&pom), |folder| maven(&pom, folder))
+}
+
+/// The jars of one release of Kafka's Java client, with the libraries of its own time.
+pub fn client_jars(version: &str) -> PathBuf {
+    installed(&format!("jars-clients-{version}"), &[], |folder| {
+        let pom = folder.join("pom.xml");
+        let text = format!(
+            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\n\
+             <groupId>dohle.tests</groupId><artifactId>clients</artifactId><version>1</version><packaging>pom</packaging>\n\
+             <dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-clients</artifactId>\n\
+             <version>{version}</version></dependency></dependencies></project>\n"
         );
+        std::fs::write(&pom, text).expect("a Maven project");
+        maven(&pom, folder);
     })
 }
 
-/// Our Java programs in `java/<sources>`, compiled against a set of jars; the answer is a class path.
-pub fn classes(folder_of_sources: &str, set: &str) -> String {
-    let jars = jars(set);
-    let files = files_in(&sources().join("java").join(folder_of_sources), "java");
-    let classes = installed(&format!("classes-{folder_of_sources}-{set}"), &files, |folder| {
+fn maven(pom: &Path, folder: &Path) {
+    let mut mvn = Command::new("mvn");
+    mvn.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", folder.display()))
+        .arg("-f")
+        .arg(pom);
+    run(&mut mvn, &[], INSTALL_LIMIT);
+}
+
+/// Our Java programs in these folders of `java`, compiled against a folder of jars; the answer is a class path.
+pub fn classes(folders: &[&str], jars: &Path) -> String {
+    let in_folder = |name: &&str| files_in(&sources().join("java").join(name), "java");
+    let files: Vec<PathBuf> = folders.iter().flat_map(in_folder).collect();
+    let set = jars.file_name().unwrap_or_default().display();
+    let classes = installed(&format!("classes-{}-{set}", folders.join("-")), &files, |folder| {
         let mut javac = Command::new("javac");
         javac
             .args(["-encoding", "UTF-8", "-nowarn", "-d"])
@@ -74,6 +89,25 @@ pub fn franz_go() -> PathBuf {
         run(go.arg("."), &[], INSTALL_LIMIT);
     });
     built.join("client")
+}
+
+/// The tests that franz-go's `kgo` package brings, at the version in `go/go.mod`: the program, and the package's folder in the
+/// module cache, where it has to run.
+pub fn kgo_tests() -> (PathBuf, PathBuf) {
+    const PACKAGE: &str = "github.com/twmb/franz-go/pkg/kgo";
+    let module = sources().join("go");
+    let inputs = ["go.mod", "go.sum"].map(|f| module.join(f));
+    let go = |arguments: &[&str]| {
+        let mut go = Command::new("go");
+        run(go.current_dir(&module).args(arguments).arg(PACKAGE), &[], INSTALL_LIMIT)
+    };
+    let built = installed("kgo-tests", &inputs, |folder| {
+        let program = folder.join("kgo.test").display().to_string();
+        go(&["test", "-c", "-vet=off", "-buildvcs=false", "-mod=readonly", "-o", &program]);
+    });
+    let folder =
+        String::from_utf8(go(&["list", "-mod=readonly", "-f", "{{.Dir}}"])).expect("go prints a path");
+    (built.join("kgo.test"), PathBuf::from(folder.trim()))
 }
 
 /// The `node_modules` of `node/package-lock.json`.

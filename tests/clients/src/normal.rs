@@ -29,9 +29,14 @@ impl Rule {
     }
 }
 
-/// In every script: the ids of topics, and the number that the tools' JVM gives to each admin client.
-const RULES: [&str; 2] =
-    [r"\bTopicId: \S{22}\b => TopicId: {topic-id}", r"\badminclient-\d+\b => adminclient-{n}"];
+/// In every script: the ids of topics, the number that the tools' JVM gives to each admin client, and sets that Java prints in an
+/// order which each JVM draws anew.
+const RULES: [&str; 4] = [
+    r"\bTopicId: \S{22}\b => TopicId: {topic-id}",
+    r"\badminclient-\d+\b => adminclient-{n}",
+    r"( options| scenarios): \[.*\]$ => $1: {a set}",
+    r"(Valid states are): .*$ => $1: {a set}",
+];
 
 impl Normal {
     /// `names` are pairs of what stands in this run and what stands in a script; `rules` hold beside the fixed ones.
@@ -46,7 +51,7 @@ impl Normal {
     }
 
     /// The lines of an output as a script has them: names put in, rules applied; gone are trailing blanks, the frames of
-    /// Java's stack traces, and among settings those of our own, which Kafka cannot have.
+    /// Java's stack traces, the table of a tool's options, and among settings those of our own, which Kafka cannot have.
     pub fn lines(&self, output: &str, of_the_case: &[Rule]) -> Vec<String> {
         let named = self.names.iter().fold(output.to_owned(), |text, (real, name)| text.replace(real, name));
         let frame = |line: &&str| line.starts_with("\tat ") || line.starts_with("\t... ");
@@ -62,10 +67,21 @@ impl Normal {
             .filter(|l| !frame(l) && !own_key(l))
             .map(|l| ruled(l).trim_end().to_owned())
             .collect();
+        without_options(&mut lines);
         while lines.last().is_some_and(String::is_empty) {
             lines.pop();
         }
         lines
+    }
+}
+
+/// The table of options that a tool prints behind a mistake is its own text, whatever broker it speaks to: one line stands for it.
+fn without_options(lines: &mut Vec<String>) {
+    let head = |line: &String| line.split_whitespace().eq(["Option", "Description"]);
+    let row = |line: &&String| line.is_empty() || line.starts_with(['-', ' ', '\t', '*']);
+    while let Some(at) = lines.iter().position(head) {
+        let rows = lines[at + 1..].iter().take_while(row).count();
+        lines.splice(at..=at + rows, ["{options}".to_owned()]);
     }
 }
 
@@ -80,5 +96,11 @@ mod tests {
         let lines = normal.lines(output, &[Rule::parse(r"\d+ ms => {n} ms")]);
         assert_eq!(lines, ["at {broker} TopicId: {topic-id}", "failed", "{n} ms"]);
         assert_eq!(normal.expand("--to {broker}"), "--to 127.0.0.1:20001");
+    }
+
+    #[test]
+    fn a_table_of_options_is_one_line() {
+        let output = "wrong\nOption      Description\n------      -----------\n--list      Lists\n              all.\n* --to      Needed\n\nMore\n";
+        assert_eq!(Normal::of(vec![], &[]).lines(output, &[]), ["wrong", "{options}", "More"]);
     }
 }

@@ -99,6 +99,15 @@ impl Process {
         None
     }
 
+    /// SIGSTOP to the whole group: nothing in it does anything until [`go_on`](Process::go_on).
+    pub fn stop(&self) {
+        let _ = kill_process_group(self.group(), Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        let _ = kill_process_group(self.group(), Signal::CONT);
+    }
+
     /// The end of what the process logged, for a failure's message.
     pub fn log_tail(&self) -> String {
         let text = String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned();
@@ -121,7 +130,7 @@ impl Drop for Process {
 /// A child that answers each line with one line.
 #[derive(Debug)]
 pub struct Conversation {
-    process: Process,
+    pub(crate) process: Process,
     questions: ChildStdin,
     answers: Receiver<String>,
 }
@@ -129,10 +138,20 @@ pub struct Conversation {
 impl Conversation {
     /// Sends one line and waits for the answer; a silent or dead child is a failure that names the question.
     pub fn ask(&mut self, question: &str, limit: Duration) -> String {
+        self.tell(question);
+        self.answer(question, limit)
+    }
+
+    /// Sends one line, whose answer is waited for later, in the order of the lines.
+    pub fn tell(&mut self, question: &str) {
         let sent = writeln!(self.questions, "{question}").and_then(|()| self.questions.flush());
         if let Err(e) = sent {
             panic!("{} is gone before '{question}': {e}\n{}", self.process.name, self.process.log_tail());
         }
+    }
+
+    /// The answer to the oldest line that has none.
+    pub fn answer(&mut self, question: &str, limit: Duration) -> String {
         match self.answers.recv_timeout(limit) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Timeout) => {

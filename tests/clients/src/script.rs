@@ -5,7 +5,7 @@
 //! $ Tool --flag {broker} "two words"   < text        a line on the tool's stdin
 //! = 0             exit code            ~ a => b      a rule for what varies in this case
 //! | a line of stdout                   ? mode        how stdout is compared, see `Mode`
-//! ! a line of stderr
+//! ! a line of stderr                   @ command     for the Java client, before the tool runs (`docs/clients.md`)
 //! ```
 //! A case is a `$` line and the lines that follow it. Answers (`=`, `|`, `!`) are Apache Kafka's; everything else is ours.
 
@@ -29,6 +29,8 @@ pub struct Case {
     pub command: String,
     pub stdin: String,
     pub files: Vec<(String, String)>,
+    /// What the Java client does first: members that come and go.
+    pub before: Vec<String>,
     pub rules: Vec<Rule>,
     pub mode: Mode,
     pub answer: Answer,
@@ -101,6 +103,7 @@ impl Case {
                 match mark {
                     "<" => self.stdin += &format!("{rest}\n"),
                     "~" => self.rules.push(Rule::parse(rest)),
+                    "@" => self.before.push(rest.to_owned()),
                     ">" => {
                         let (name, text) = rest.split_once(' ').expect("a file's name and a line");
                         self.files.push((name.to_owned(), text.to_owned()));

@@ -12,7 +12,7 @@ use crate::process::{Conversation, Process};
 const TOOL_LIMIT: Duration = Duration::from_secs(90);
 
 /// The tools by the names that scripts use.
-const CLASSES: [(&str, &str); 13] = [
+const CLASSES: [(&str, &str); 29] = [
     ("TopicCommand", "org.apache.kafka.tools.TopicCommand"),
     ("ConfigCommand", "kafka.admin.ConfigCommand"),
     ("ProducerPerformance", "org.apache.kafka.tools.ProducerPerformance"),
@@ -26,6 +26,22 @@ const CLASSES: [(&str, &str); 13] = [
     ("ConsoleProducer", "org.apache.kafka.tools.ConsoleProducer"),
     ("ConsoleConsumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("DumpLogSegments", "org.apache.kafka.tools.DumpLogSegments"),
+    ("ConsumerGroupCommand", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("ShareGroupCommand", "org.apache.kafka.tools.consumer.group.ShareGroupCommand"),
+    ("StreamsGroupCommand", "org.apache.kafka.tools.streams.StreamsGroupCommand"),
+    ("GroupsCommand", "org.apache.kafka.tools.GroupsCommand"),
+    ("ConsumerPerformance", "org.apache.kafka.tools.ConsumerPerformance"),
+    ("ShareConsumerPerformance", "org.apache.kafka.tools.ShareConsumerPerformance"),
+    ("ConsoleShareConsumer", "org.apache.kafka.tools.consumer.ConsoleShareConsumer"),
+    ("EndToEndLatency", "org.apache.kafka.tools.EndToEndLatency"),
+    ("ClientMetricsCommand", "org.apache.kafka.tools.ClientMetricsCommand"),
+    ("ReassignPartitionsCommand", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"),
+    ("LeaderElectionCommand", "org.apache.kafka.tools.LeaderElectionCommand"),
+    ("ReplicaVerificationTool", "org.apache.kafka.tools.ReplicaVerificationTool"),
+    ("AclCommand", "org.apache.kafka.tools.AclCommand"),
+    ("DelegationTokenCommand", "org.apache.kafka.tools.DelegationTokenCommand"),
+    ("TransactionsCommand", "org.apache.kafka.tools.TransactionsCommand"),
+    ("StreamsResetter", "org.apache.kafka.tools.StreamsResetter"),
 ];
 
 #[derive(Debug)]
@@ -44,7 +60,7 @@ pub struct Printed {
 impl Tools {
     pub fn start(folder: &Path) -> Tools {
         let mut java: Command = jvm("-Xmx256m");
-        java.arg("-cp").arg(install::classes("tools", "kafka")).arg("ToolDriver");
+        java.arg("-cp").arg(install::classes(&["tools"], &install::jars("kafka"))).arg("ToolDriver");
         Tools { conversation: Process::converse("the tool driver", &mut java, &folder.join("tools.log")) }
     }
 

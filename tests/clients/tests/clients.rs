@@ -5,7 +5,7 @@
 
 mod suite;
 
-use dohle_tests_clients::client::Client;
+use dohle_tests_clients::client::{Client, JavaRelease};
 
 #[test]
 fn java() {
@@ -14,7 +14,7 @@ fn java() {
 
 #[test]
 fn old_java() {
-    suite::run(Client::OldJava);
+    suite::run(Client::OldJava(JavaRelease::R2_8_2));
 }
 
 #[test]

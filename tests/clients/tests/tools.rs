@@ -8,14 +8,27 @@ use std::path::Path;
 use std::time::Duration;
 
 use dohle_tests_clients::checks::Checks;
+use dohle_tests_clients::client::{Client, Session};
 use dohle_tests_clients::install;
 use dohle_tests_clients::normal::Normal;
+use dohle_tests_clients::results::{self, Figures};
 use dohle_tests_clients::script::{Answer, Case, Script};
 use dohle_tests_clients::target::{Given, Kind, Target};
 use dohle_tests_clients::tools::Tools;
 
 /// Kafka's broker follows its metadata log a moment after the controller has answered; a person's next command comes later.
 const KAFKA_SETTLES: Duration = Duration::from_millis(150);
+/// Of Kafka and its tools.
+const VERSION: &str = "4.3.1";
+/// Groups gather at once and beat often, the topic of their offsets is small, and old records stay: those of the contents rule are
+/// from 2023, and Kafka looks for what has outlived its retention half a minute after its start.
+const SETTINGS: [(&str, &str); 5] = [
+    ("log.retention.ms", "-1"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("group.consumer.min.heartbeat.interval.ms", "300"),
+    ("group.consumer.heartbeat.interval.ms", "300"),
+    ("offsets.topic.num.partitions", "3"),
+];
 
 #[test]
 fn topics() {
@@ -35,6 +48,93 @@ fn records() {
 #[test]
 fn cluster() {
     script("cluster", 22);
+}
+
+/// Commands that fail before they ask a broker, of every tool.
+#[test]
+fn mistakes() {
+    script("mistakes", 48);
+}
+
+#[test]
+fn performance() {
+    script("performance", 6);
+}
+
+#[test]
+fn performance_in_groups() {
+    prepared("performance-in-groups", 8, &[JOIN_GROUP]);
+}
+
+#[test]
+fn client_metrics() {
+    script("client-metrics", 20);
+}
+
+#[test]
+fn groups() {
+    prepared("groups", 83, &[JOIN_GROUP, "OffsetDelete(47) v0"]);
+}
+
+#[test]
+fn groups_of_the_consumer_protocol() {
+    prepared("groups-consumer", 42, &[CONSUMER_GROUP_HEARTBEAT, JOIN_GROUP]);
+}
+
+#[test]
+fn group_offsets() {
+    prepared("group-offsets", 75, &[JOIN_GROUP, "OffsetDelete(47) v0"]);
+}
+
+#[test]
+fn group_configs() {
+    prepared("group-configs", 22, &[CONSUMER_GROUP_HEARTBEAT]);
+}
+
+#[test]
+fn share_groups() {
+    prepared("groups-share", 21, &["ShareGroupHeartbeat(76) v1"]);
+}
+
+#[test]
+fn streams_groups() {
+    prepared("groups-streams", 10, &["StreamsGroupHeartbeat(88) v0"]);
+}
+
+#[test]
+fn replicas() {
+    prepared("replicas", 16, &["ElectLeaders(43) v2", "AlterPartitionReassignments(45) v0"]);
+}
+
+#[test]
+fn security() {
+    prepared("security", 20, &["DescribeAcls(29) v2", "DescribeDelegationToken(41) v2"]);
+}
+
+#[test]
+fn transactions() {
+    prepared("transactions", 9, &["ListTransactions(66) v0", "DescribeProducers(61) v0"]);
+}
+
+const JOIN_GROUP: &str = "JoinGroup(11) v5";
+const CONSUMER_GROUP_HEARTBEAT: &str = "ConsumerGroupHeartbeat(68) v1";
+
+/// Every tool of Kafka's `bin` is in the table, and the scripts that the table names do run it.
+#[test]
+fn every_tool_has_its_place() {
+    const TOOLS: usize = 43;
+    let golden = install::sources().join("golden");
+    let read =
+        |name: &str| std::fs::read_to_string(golden.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut checks = Checks::of("every tool");
+    for row in read("tools.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [tool, class, place] = columns[..] else { panic!("'{row}' is no row") };
+        let runs = |script: &str| read(&format!("{script}.txt")).contains(&format!("$ {class}"));
+        let placed = place.contains("tests/") || class == "-" || place.split(", ").all(runs);
+        checks.that(placed && !place.is_empty(), format!("{tool}: {place} does not run it"));
+    }
+    checks.finish(TOOLS);
 }
 
 /// The APIs that a broker has to advertise; a script alone would be content with none.
@@ -79,13 +179,28 @@ const ADVERTISED: [&str; 20] = [
 ];
 
 fn script(name: &str, owed: usize) {
-    let target = Target::with(Given::ByFile, &[]);
+    compared(name, owed, &Target::with(Given::ByFile, &[]));
+}
+
+/// On a broker that is set for groups. `needs` are the APIs without which a script would only show that they are missing.
+fn prepared(name: &str, owed: usize, needs: &[&str]) {
+    let target = Target::with(Given::ByFile, &SETTINGS);
+    if let Some(need) = target.lacks(needs) {
+        println!("*** tools: THE SCRIPT {name} IS NOT RUN against this broker: it does not advertise {need}");
+        let figures = Figures { denied: [(format!("waits for {need}"), owed)].into(), ..Figures::default() };
+        return results::record("tools", name, VERSION, target.kind, &figures);
+    }
+    compared(name, owed, &target);
+}
+
+fn compared(name: &str, owed: usize, target: &Target) {
+    let mut client = Client::Java.start(&target.bootstrap(), target.folder());
     let mut tools = Tools::start(target.folder());
     let script = Script::read(&install::sources().join("golden").join(format!("{name}.txt")));
-    let normal = names(&target);
+    let normal = names(target);
     let mut checks = Checks::of(name);
     let answers: Vec<Answer> =
-        script.cases.iter().map(|case| answer(case, &mut tools, &normal, &target)).collect();
+        script.cases.iter().map(|case| answer(case, &mut tools, &mut client, &normal, target)).collect();
     if std::env::var_os("DOHLE_BLESS").is_some() {
         assert_eq!(target.kind, Kind::Kafka, "only Apache Kafka's answers are written down");
         script.bless(&answers);
@@ -97,6 +212,8 @@ fn script(name: &str, owed: usize) {
         checks.that(true, "compared");
         differences.extend(case.difference(answer));
     }
+    let (passed, failed) = (answers.len() - differences.len(), differences.len());
+    results::record("tools", name, VERSION, target.kind, &Figures { passed, failed, ..Figures::default() });
     let (differing, all) = (differences.len(), differences.join("\n"));
     assert!(
         differences.is_empty(),
@@ -106,7 +223,10 @@ fn script(name: &str, owed: usize) {
     checks.finish(owed);
 }
 
-fn answer(case: &Case, tools: &mut Tools, normal: &Normal, target: &Target) -> Answer {
+fn answer(case: &Case, tools: &mut Tools, client: &mut Session, normal: &Normal, target: &Target) -> Answer {
+    for command in &case.before {
+        client.ask(command);
+    }
     for (file, _) in &case.files {
         let lines: Vec<&str> =
             case.files.iter().filter(|(f, _)| f == file).map(|(_, text)| text.as_str()).collect();

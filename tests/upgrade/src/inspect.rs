@@ -9,6 +9,8 @@ use dohle_tests_clients::process::Process;
 use dohle_tests_clients::target::kafka_class_path;
 use dohle_tests_clients::tools::{Printed, Tools};
 
+/// When no record has come for so long, the topic has been read.
+const FORMATTER_IDLE_MS: u64 = 4000;
 const SHELL_ATTEMPTS: usize = 6;
 const SHELL_LIMIT: Duration = Duration::from_secs(8);
 const SHELL_POLL: Duration = Duration::from_millis(10);
@@ -69,6 +71,19 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// What Kafka's console consumer prints of `__consumer_offsets` with a formatter of its tools, a line for each record.
+#[track_caller]
+pub fn formatted(tools: &mut Tools, bootstrap: &str, formatter: &str) -> String {
+    let words = format!(
+        "ConsoleConsumer --bootstrap-server {bootstrap} --topic __consumer_offsets --partition 0 --offset earliest \
+         --timeout-ms {FORMATTER_IDLE_MS} --formatter org.apache.kafka.tools.consumer.{formatter}"
+    );
+    let printed = tools.run(&split(&words), "");
+    assert!(printed.exit == 0, "{words}: exit {}\n{}", printed.exit, printed.err);
+    // The formatter itself puts nothing between them.
+    printed.out.replace("}{\"key\":", "}\n{\"key\":")
 }
 
 fn split(words: &str) -> Vec<String> {

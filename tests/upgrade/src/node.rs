@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dohle_tests_clients::client::jvm;
 use dohle_tests_clients::process::{Process, run};
-use dohle_tests_clients::target::{answers, dohle_binary, free_port, kafka_class_path};
+use dohle_tests_clients::target::{Kind, answers, dohle_binary, free_port, kafka_class_path, serves};
 use tempfile::TempDir;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +23,14 @@ pub enum Program {
 }
 
 impl Program {
+    /// The program under test; with Kafka as the target, Kafka takes the place of both and so proves the test.
+    pub fn ours() -> Program {
+        match Kind::chosen() {
+            Kind::Dohle => Program::Dohle,
+            Kind::Kafka => Program::Kafka,
+        }
+    }
+
     pub fn other(self) -> Program {
         match self {
             Program::Dohle => Program::Kafka,
@@ -113,6 +121,11 @@ impl Node {
             Program::Kafka => JVM_TERMINATED,
         };
         assert!(status.code() == Some(wanted), "{program:?} ended with {status}\n{}", process.log_tail());
+    }
+
+    /// Whether the program that runs advertises an API.
+    pub fn serves(&self, api: i16) -> bool {
+        serves(self.port, api)
     }
 
     pub fn bootstrap(&self) -> String {

@@ -24,7 +24,8 @@ use crate::api::{forward, leader_hint};
 use crate::budget::Charge;
 use crate::core::Core;
 use crate::fetch_session::{Answered, PartitionName, Plan, TopicName, Wanted};
-use crate::partition::{Found, Isolation, ReadRequest, Reading, Refused};
+use crate::partition::Refused;
+use crate::reading::{Found, Isolation, ReadRequest, Reading};
 use crate::request::{Context, Reply};
 use crate::waiters::Watcher;
 

@@ -14,7 +14,8 @@ use dohle_wire::messages::list_offsets_response::{
 };
 use tokio::sync::oneshot;
 
-use crate::partition::{Isolation, Partition, Refused};
+use crate::partition::{Partition, Refused};
+use crate::reading::Isolation;
 use crate::request::Context;
 
 /// Timestamps with a meaning of their own (`ListOffsetsRequest`, `OffsetSpec`), and the versions that know them.

@@ -19,6 +19,8 @@ const IDEMPOTENT_WRITE: i32 = 1 << 12;
 /// `AclEntry.supportedOperations(TOPIC)`.
 pub const ON_TOPIC: i32 =
     READ | WRITE | CREATE | DESCRIBE | DELETE | ALTER | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+/// `AclEntry.supportedOperations(GROUP)`.
+pub const ON_GROUP: i32 = READ | DESCRIBE | DELETE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
 /// `AclEntry.supportedOperations(CLUSTER)`.
 pub const ON_CLUSTER: i32 =
     CREATE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE | ALTER | DESCRIBE;

@@ -18,6 +18,8 @@ pub static OUR_BROKER: &[KeyDef] = &[
         "Memory for recent records, over all partitions, from which consumers that keep up are served."),
     key("dohle.metrics.listener", Text, Is("127.0.0.1:9644"), Any, Medium, ReadOnly,
         "Address that serves `/metrics` and `/healthz` over HTTP; empty for none."),
+    key("dohle.partition.rest.ms", Long, Is("60000"), AtLeast(100.0), Low, ReadOnly,
+        "After how long without use a partition is closed, to be opened again for whoever comes."),
     key("dohle.shutdown.drain.ms", Long, Is("10000"), AtLeast(0.0), Low, ReadOnly,
         "How long a stopping node lets requests in flight finish."),
 ];

@@ -21,6 +21,17 @@ use dohle_types::TimestampMs;
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk};
 
+/// Raises the number of files that this process may have open as far as it is allowed to, as the JVM does. Gives that number.
+pub fn raise_open_file_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // It may have been raised already, or there may be a reason not to: both are seen in what is in force afterwards.
+    _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
 /// Proof that a flush has returned. Only a disk can make one; see `SyncedMeansDurable`.
 #[derive(Debug)]
 #[must_use]

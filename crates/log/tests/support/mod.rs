@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod compacted;
 pub mod workload;
 
 use std::path::{Path, PathBuf};

@@ -21,16 +21,20 @@ public final class Client {
         String bootstrap = args[0];
         Records records = new Records(bootstrap);
         Topics topics = new Topics(bootstrap);
+        Groups groups = new Groups(bootstrap);
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
-            answers.println(answer(records, topics, new Command(line)));
+            answers.println(answer(records, topics, groups, new Command(line)));
         }
         System.exit(0);
     }
 
-    private static String answer(Records records, Topics topics, Command c) {
+    private static String answer(Records records, Topics topics, Groups groups, Command c) {
         try {
-            Map<String, Object> reply = records.handles(c.verb) ? records.run(c) : topics.run(c);
+            Map<String, Object> reply;
+            if (records.handles(c.verb)) reply = records.run(c);
+            else if (groups.handles(c.verb)) reply = groups.run(c);
+            else reply = topics.run(c);
             reply.put("ok", true);
             return Json.write(reply);
         } catch (Throwable t) {

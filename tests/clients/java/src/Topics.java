@@ -8,8 +8,7 @@ import java.util.Properties;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
-import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.DescribeTopicsResult;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -24,12 +23,12 @@ import org.apache.kafka.common.config.ConfigResource;
 
 /** The verbs that work on topics: create, list, describe, alter, reset, grow, purge, delete, cluster. */
 final class Topics {
-    private final Admin admin;
+    private final AdminClient admin;
 
     Topics(String bootstrap) {
         Properties p = Client.base(bootstrap);
         p.put("default.api.timeout.ms", "30000");
-        admin = Admin.create(p);
+        admin = AdminClient.create(p);
     }
 
     Map<String, Object> run(Client.Command c) throws Exception {
@@ -46,10 +45,10 @@ final class Topics {
                 describe(c.text("topic"), reply);
                 break;
             case "alter":
-                alter(c, AlterConfigOp.OpType.SET);
+                Alter.set(admin, c);
                 break;
             case "reset":
-                alter(c, AlterConfigOp.OpType.DELETE);
+                Alter.reset(admin, c);
                 break;
             case "grow":
                 admin.createPartitions(Collections.singletonMap(c.text("topic"), NewPartitions.increaseTo(c.number("partitions"))))
@@ -72,13 +71,6 @@ final class Topics {
                 throw new IllegalArgumentException("no verb " + c.verb);
         }
         return reply;
-    }
-
-    private void alter(Client.Command c, AlterConfigOp.OpType op) throws Exception {
-        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, c.text("topic"));
-        List<AlterConfigOp> ops = new ArrayList<>();
-        c.pairs("config").forEach((k, v) -> ops.add(new AlterConfigOp(new ConfigEntry(k, v), op)));
-        admin.incrementalAlterConfigs(Collections.singletonMap(resource, (Collection<AlterConfigOp>) ops)).all().get();
     }
 
     private void describe(String name, Map<String, Object> reply) throws Exception {

@@ -1,0 +1,57 @@
+//! What readers ask of a partition, and what they are given.
+
+use dohle_log::{AbortedTransaction, ColdRead, Slice};
+use dohle_types::{LeaderEpoch, Offset};
+
+/// Up to where a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything, stored or not: the debugging consumer of Kafka's tools (replica id -2).
+    LogEnd,
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+/// What a reader asks of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest {
+    pub offset: Offset,
+    pub max_bytes: usize,
+    pub at_least_one: bool,
+    pub isolation: Isolation,
+    /// -1 for a reader that does not know.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the record before `offset`, as the reader has it; -1 for not known.
+    pub last_fetched_epoch: LeaderEpoch,
+}
+
+/// The watermarks every answer about a partition tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    pub high_watermark: Offset,
+    pub last_stable: Offset,
+    pub log_start: Offset,
+}
+
+/// What a reader is given.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub slice: Slice,
+    pub watermarks: Watermarks,
+    pub aborted: Option<Vec<AbortedTransaction>>,
+    /// The reader's log and this one part before the offset it asked for.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { high_watermark: Offset::NONE, last_stable: Offset::NONE, log_start: Offset::NONE }
+    }
+}
+
+/// Records that are there, or a read that has to wait for the device.
+pub enum Reading {
+    Ready(Found),
+    /// To be run on a thread that may wait; its slice completes what was found.
+    Cold(Found, ColdRead),
+}

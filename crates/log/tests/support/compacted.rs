@@ -1,0 +1,500 @@
+//! A generated workload on a compacted log, a plain record of all that was appended, and what has to hold of what is left of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use dohle_env::Rng;
+use dohle_env::disk::{Fault, SimDisk};
+use dohle_log::checkpoint::{self, Offsets};
+use dohle_log::{
+    AbortedTransaction, ColdRead, Compaction, Durable, KeyMap, Log, ProducerInfo, Read, Recovery,
+};
+use dohle_records::control::EndTransaction;
+use dohle_records::{Batch, BatchBuilder, BatchHeader, Compression, Record};
+use dohle_types::*;
+
+use super::*;
+
+/// Steps of one workload.
+const STEPS: usize = 60;
+const KEYS: u64 = 7;
+/// A map with less room than there are keys, and one with more than enough.
+const MAP_BYTES: [usize; 2] = [120, 4800];
+
+pub type Step = Result<(), Box<dyn std::error::Error>>;
+
+/// What was appended at one offset.
+#[derive(Clone, Debug)]
+struct Written {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+    timestamp: TimestampMs,
+    producer: ProducerId,
+    transactional: bool,
+}
+
+pub struct Compacted {
+    pub world: World,
+    random: u64,
+    pub log: Option<Log>,
+    records: BTreeMap<Offset, Written>,
+    /// The headers of all batches, and of markers whether they commit.
+    headers: Vec<(BatchHeader, Option<bool>)>,
+    pub acknowledged: Offset,
+    start: Offset,
+    epoch: LeaderEpoch,
+    now: i64,
+    tag: u64,
+    /// Epoch, next sequence, and whether a transaction is open.
+    producers: BTreeMap<i64, (i16, i32, bool)>,
+    /// Reads that were handed out and not run yet, with what they have to give.
+    reads: Vec<(ColdRead, Offset)>,
+    pub compactions: u64,
+    /// How many records the compactions have removed.
+    pub removed: u64,
+}
+
+impl Compacted {
+    pub fn new(seed: u64, disk: SimDisk) -> Self {
+        let mut world = World::on(disk);
+        // Mostly what is in the files is looked at.
+        if !seed.is_multiple_of(5) {
+            world.context.tail = TailBudget::new(0);
+        }
+        world.settings.cleanup_compact = true;
+        world.settings.cleanup_delete = seed.is_multiple_of(4);
+        world.settings.retention_bytes = seed.is_multiple_of(4).then_some(8000);
+        world.settings.segment_bytes = 1500;
+        world.settings.index_interval_bytes = 200;
+        world.settings.file_delete_delay_ms = 50;
+        world.settings.delete_retention_ms = 60;
+        Self {
+            world,
+            random: seed,
+            log: None,
+            records: BTreeMap::new(),
+            headers: Vec::new(),
+            acknowledged: Offset::ZERO,
+            start: Offset::ZERO,
+            epoch: LeaderEpoch(0),
+            now: 1000,
+            tag: 0,
+            producers: BTreeMap::new(),
+            reads: Vec::new(),
+            compactions: 0,
+            removed: 0,
+        }
+    }
+
+    pub fn chance(&mut self, below: u64) -> u64 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % below
+    }
+
+    /// Runs the workload until it ends or something fails. Whether it came to its end.
+    pub fn run(&mut self) -> bool {
+        self.open(false).is_ok() && (0..STEPS).all(|_| self.step().is_ok() && !self.world.disk.has_crashed())
+    }
+
+    pub fn step(&mut self) -> Step {
+        self.now += 10;
+        match self.chance(20) {
+            0..=9 => self.append(),
+            10..=12 => self.flush(),
+            13 => self.maintain(),
+            14..=16 => self.compact(),
+            17 => self.checkpoint(),
+            18 => self.close_and_open(),
+            _ => self.ask(),
+        }
+    }
+
+    pub fn log(&mut self) -> &mut Log {
+        self.log.as_mut().expect("the log is open")
+    }
+
+    fn append(&mut self) -> Step {
+        let batch = self.make_batch();
+        let (at, epoch, now) = (self.log().end_offset(), self.epoch, ms(self.now));
+        let mut header = batch.header;
+        (header.base_offset, header.leader_epoch) = (at, epoch);
+        let marker = header.is_control().then(|| self.tag.is_multiple_of(2));
+        self.headers.push((header, marker));
+        if marker.is_some() {
+            self.log().append_as_coordinator(vec![batch], epoch, 1, now)?;
+            return Ok(());
+        }
+        for record in batch.records(1 << 20) {
+            let Record { offset, timestamp, key, value, .. } = record?;
+            let written = Written {
+                key: key.expect("every record has one").to_vec(),
+                value: value.map(|value| value.to_vec()),
+                timestamp,
+                producer: header.producer_id,
+                transactional: header.is_transactional(),
+            };
+            self.records.insert(Offset(at.get() + offset.get()), written);
+        }
+        self.log().append_as_leader(vec![batch], epoch, now)?;
+        Ok(())
+    }
+
+    fn make_batch(&mut self) -> Batch {
+        self.tag += 1;
+        let id = 1 + self.chance(5) as i64;
+        let (epoch, sequence, open) = *self.producers.entry(id).or_default();
+        if open && self.chance(3) == 0 {
+            self.producers.insert(id, (epoch, sequence, false));
+            let marker = EndTransaction { committed: self.tag.is_multiple_of(2), coordinator_epoch: 0 };
+            let (id, epoch) = (ProducerId(id), ProducerEpoch(epoch));
+            return marker.to_batch(id, epoch, ms(self.now), Offset::ZERO, LeaderEpoch(0));
+        }
+        let codec = [Compression::None, Compression::None, Compression::Lz4, Compression::Snappy]
+            [self.chance(4) as usize];
+        let mut builder = BatchBuilder::new(codec);
+        let count = 1 + self.chance(5) as i32;
+        if id > 1 {
+            builder = builder.producer(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence));
+            builder = builder.transactional(id > 3);
+            self.producers.insert(id, (epoch, sequence + count, id > 3));
+        }
+        for record in 0..count {
+            let key = format!("k{}", self.chance(KEYS));
+            let filler = "x".repeat(self.chance(120) as usize);
+            let value = format!("value {}/{record} {filler}", self.tag);
+            let value = (self.chance(5) > 0).then_some(value.as_bytes());
+            builder.append(ms(self.now + i64::from(record)), Some(key.as_bytes()), value, &[]);
+        }
+        builder.build(Offset::ZERO, LeaderEpoch(0))
+    }
+
+    fn acknowledge(&mut self, durable: Durable) {
+        self.acknowledged = self.acknowledged.max(durable.up_to());
+    }
+
+    fn flush(&mut self) -> Step {
+        let durable = self.log().flush()?;
+        self.acknowledge(durable);
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Step {
+        let (now, high_watermark) = (ms(self.now), self.acknowledged);
+        let maintenance = self.log().maintain(now, high_watermark)?;
+        if let Some(cleanup) = maintenance.cleanup {
+            let result = cleanup.run();
+            self.log().finish_cleanup(result, now)?;
+        }
+        self.start = self.log().start_offset();
+        Ok(())
+    }
+
+    /// Hands out a read that is run later, whatever happens in between.
+    fn ask(&mut self) -> Step {
+        let (start, end) = (self.log().start_offset(), self.acknowledged);
+        if end <= start {
+            return Ok(());
+        }
+        let from = Offset(start.get() + self.chance((end.get() - start.get()) as u64) as i64);
+        self.world.disk.set_cold(true);
+        let read = self.log().read(from, end, 400, true);
+        self.world.disk.set_cold(false);
+        if let Read::Cold(read) = read? {
+            self.reads.push((read, from));
+        }
+        Ok(())
+    }
+
+    /// Runs the reads that were handed out: each gives records that were written at their offsets.
+    fn answer(&mut self) -> Step {
+        for (read, from) in std::mem::take(&mut self.reads) {
+            let slice = read.run()?;
+            for batch in parse_batches(joined(&slice)) {
+                let batch = batch?;
+                batch.check_crc()?;
+                assert!(batch.header.last_offset() >= from, "a read at {from} gave {:?}", batch.header);
+                self.check_batch(&batch).expect("what was read before it was compacted");
+            }
+        }
+        Ok(())
+    }
+
+    fn compacted(&self) -> Option<Offset> {
+        let path = Path::new("/data/cleaner-offset-checkpoint");
+        checkpoint::read(&self.world.disk, path).unwrap().values().next().copied()
+    }
+
+    fn compact(&mut self) -> Step {
+        let (now, high_watermark, compacted) = (ms(self.now), self.acknowledged, self.compacted());
+        let found = self.log().examine(compacted, high_watermark).run(now)?;
+        if found.cleanable_bytes == 0 {
+            return Ok(());
+        }
+        let (from, to) = (found.first_dirty, found.first_uncleanable);
+        let Some(mut compaction) = self.log().start_compaction(from, to, now) else { return Ok(()) };
+        let budget = MAP_BYTES[self.chance(2) as usize];
+        let mut map = KeyMap::new(budget, 0.9, &Rng::seeded(self.tag));
+        let end = compaction.map(&mut map, &mut |_| {})?;
+        assert!(end > from && end <= to, "{from} to {to} was asked for, {end} was reached");
+        self.append()?;
+        self.swap_all(&mut compaction, &map)?;
+        let counts = compaction.counts().records;
+        self.removed += counts.read - counts.kept;
+        self.compactions += 1;
+        drop(compaction);
+        let of = Offsets::from([(("orders".to_owned(), PartitionIndex(0)), end)]);
+        checkpoint::write(&self.world.disk, Path::new("/data/cleaner-offset-checkpoint"), &of)?;
+        Ok(())
+    }
+
+    fn swap_all(&mut self, compaction: &mut Compaction, map: &KeyMap) -> Step {
+        while let Some(group) = compaction.next_group(map, &mut |_| {})? {
+            assert!(self.log().swap_in(group).is_ok(), "nothing has touched the old segments");
+            if self.chance(2) == 0 {
+                self.append()?;
+                self.flush()?;
+            }
+            let now = ms(self.now);
+            let swap = match self.log().start_swap() {
+                Some(swap) => swap,
+                None => {
+                    assert!(!self.reads.is_empty(), "only reads hold names");
+                    self.answer()?;
+                    self.log().start_swap().expect("nobody reads any more")
+                }
+            };
+            if self.chance(3) == 0 {
+                self.ask()?;
+            }
+            let swapped = swap.run();
+            self.log().finish_swap(swapped, now)?;
+            self.answer()?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Step {
+        let (recovery_point, start) = (self.log().recovery_point(), self.log().start_offset());
+        self.store(recovery_point, start)
+    }
+
+    fn store(&self, recovery_point: Offset, start: Offset) -> Step {
+        let of = |offset| Offsets::from([(("orders".to_owned(), PartitionIndex(0)), offset)]);
+        let disk = &self.world.disk;
+        checkpoint::write(disk, Path::new("/data/recovery-point-offset-checkpoint"), &of(recovery_point))?;
+        checkpoint::write(disk, Path::new("/data/log-start-offset-checkpoint"), &of(start))?;
+        Ok(())
+    }
+
+    fn close_and_open(&mut self) -> Step {
+        self.answer()?;
+        let closed = self.log.take().expect("the log is open").close()?;
+        self.acknowledged = closed.recovery_point;
+        self.store(closed.recovery_point, closed.log_start)?;
+        self.open(true)
+    }
+
+    fn recovery(&self, clean: bool) -> Recovery {
+        let read = |name: &str| {
+            let offsets = checkpoint::read(&self.world.disk, &Path::new("/data").join(name)).unwrap();
+            offsets.values().next().copied().unwrap_or(Offset::ZERO)
+        };
+        let recovery_point = read("recovery-point-offset-checkpoint");
+        Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint") }
+    }
+
+    pub fn open(&mut self, clean: bool) -> Step {
+        let recovery = self.recovery(clean);
+        self.log = Some(self.world.open(recovery)?);
+        Ok(())
+    }
+
+    /// Opens what a crash has left and holds it against what had been acknowledged.
+    pub fn check_crashed(&mut self) -> Result<(), String> {
+        self.log = None;
+        self.reads.clear();
+        let first = self.check_opened()?;
+        // Once more, killed before anything was flushed.
+        self.world.disk.kill();
+        let again = self.check_opened()?;
+        fail_unless(first == again, "RecoveryIdempotent", || "another log after another start".to_owned())
+    }
+
+    fn check_opened(&mut self) -> Result<Vec<BatchHeader>, String> {
+        let recovery = self.recovery(false);
+        let mut log = self.world.open(recovery).map_err(|error| format!("opening: {error}"))?;
+        self.check(&mut log)
+    }
+
+    /// Crashes once more, in the middle of recovering, and checks then.
+    pub fn check_crashed_twice(&mut self, seed: u64) -> Result<(), String> {
+        let before = self.world.disk.fork();
+        let operations = {
+            let _log = self.world.open(self.recovery(false)).map_err(|error| error.to_string())?;
+            self.world.disk.operations()
+        };
+        let settings = self.world.settings.clone();
+        let world_on = |disk: SimDisk| {
+            let mut world = World::on(disk);
+            world.settings = settings.clone();
+            world
+        };
+        if operations > 0 {
+            let disk = before.fork();
+            disk.fail_at(seed % operations, Fault::Crash);
+            self.world = world_on(disk.clone());
+            let _crashed = self.world.open(self.recovery(false));
+            disk.crash(seed);
+            self.check_crashed()?;
+        }
+        self.world = world_on(before);
+        self.check_crashed()
+    }
+
+    /// The first invariant that does not hold of an open log; the headers of its batches.
+    pub fn check(&self, log: &mut Log) -> Result<Vec<BatchHeader>, String> {
+        let (start, end) = (log.start_offset(), log.end_offset());
+        fail_unless(end >= self.acknowledged, "AcknowledgedSurvives", || {
+            format!("ends at {end}, {} was acknowledged", self.acknowledged)
+        })?;
+        let batches = read_all(log);
+        let mut found = BTreeMap::new();
+        let mut next = Offset::ZERO;
+        for batch in &batches {
+            let header = &batch.header;
+            fail_unless(header.base_offset >= next && header.next_offset() <= end, "OffsetsStay", || {
+                format!("{header:?} after {next}, in a log that ends at {end}")
+            })?;
+            next = header.next_offset();
+            found.extend(
+                self.check_batch(batch)?.into_iter().filter(|offset| *offset >= start).map(|o| (o, ())),
+            );
+        }
+        let found: BTreeSet<Offset> = found.into_keys().collect();
+        self.check_latest(&found, start)?;
+        let aborted = log.aborted_transactions(start, end).map_err(|error| error.to_string())?;
+        self.check_aborted(&found, &aborted)?;
+        self.check_producers(&batches, log, end)?;
+        Ok(batches.iter().map(|batch| batch.header).collect())
+    }
+
+    /// Every record of a batch is one that was written where it stands. Their offsets.
+    fn check_batch(&self, batch: &Batch) -> Result<Vec<Offset>, String> {
+        let known = self.headers.iter().any(|(header, _)| {
+            header.base_offset == batch.header.base_offset
+                && header.last_offset() == batch.header.last_offset()
+        });
+        fail_unless(known, "OffsetsStay", || format!("no batch was {:?}", batch.header))?;
+        let mut offsets = Vec::new();
+        for record in batch.records(1 << 20).filter(|_| !batch.header.is_control()) {
+            let record = record.map_err(|error| error.to_string())?;
+            let same = self.records.get(&record.offset).is_some_and(|written| {
+                record.key.as_deref() == Some(&written.key[..])
+                    && record.value.as_deref() == written.value.as_deref()
+                    && record.timestamp == written.timestamp
+                    && batch.header.producer_id == written.producer
+            });
+            fail_unless(same, "OffsetsStay", || format!("{record:?} was never written there"))?;
+            offsets.push(record.offset);
+        }
+        Ok(offsets)
+    }
+
+    /// Whether a record counts (`Some(true)`), was aborted (`Some(false)`), or is not decided among the first `end` offsets.
+    fn fate(&self, offset: Offset, written: &Written, end: Offset) -> Option<bool> {
+        if !written.transactional {
+            return Some(true);
+        }
+        let marker = self.headers.iter().find(|(header, marker)| {
+            marker.is_some() && header.producer_id == written.producer && header.base_offset > offset
+        });
+        marker.filter(|(header, _)| header.base_offset < end).and_then(|(_, committed)| *committed)
+    }
+
+    /// `LatestSurvives`.
+    fn check_latest(&self, found: &BTreeSet<Offset>, start: Offset) -> Result<(), String> {
+        let mut latest: BTreeMap<&[u8], Offset> = BTreeMap::new();
+        for (offset, written) in self.records.range(start..self.acknowledged.max(start)) {
+            match self.fate(*offset, written, self.acknowledged) {
+                Some(true) => _ = latest.insert(&written.key, *offset),
+                Some(false) => {}
+                None => fail_unless(found.contains(offset), "LatestSurvives", || {
+                    format!("the undecided record at {offset} is gone")
+                })?,
+            }
+        }
+        for (key, offset) in latest {
+            let key_name = String::from_utf8_lossy(key);
+            if self.records[&offset].value.is_some() {
+                fail_unless(found.contains(&offset), "LatestSurvives", || {
+                    format!("{key_name} at {offset} is gone")
+                })?;
+            } else if !found.contains(&offset) {
+                let older = found.range(..offset).find(|older| {
+                    let older_record = &self.records[older];
+                    older_record.key == key
+                        && self.fate(**older, older_record, self.acknowledged) == Some(true)
+                });
+                fail_unless(older.is_none(), "LatestSurvives", || {
+                    format!("{key_name} was deleted at {offset}, and is back at {older:?}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who reads committed records skips those that were aborted, and no others.
+    fn check_aborted(&self, found: &BTreeSet<Offset>, aborted: &[AbortedTransaction]) -> Result<(), String> {
+        for offset in found {
+            let written = &self.records[offset];
+            let skipped = aborted.iter().any(|aborted| {
+                aborted.producer_id == written.producer
+                    && (aborted.first_offset..=aborted.last_offset).contains(offset)
+                    && written.transactional
+            });
+            let fate = self.fate(*offset, written, self.acknowledged);
+            let wrong = (skipped && fate == Some(true)) || (!skipped && fate == Some(false));
+            fail_unless(!wrong, "OffsetsStay", || {
+                format!("{written:?} at {offset}: {fate:?}, skipped: {skipped}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// `ProducersRebuilt`: what they are after what was acknowledged and what survived of the rest.
+    fn check_producers(&self, batches: &[Batch], log: &Log, end: Offset) -> Result<(), String> {
+        let survived: BTreeSet<Offset> = batches.iter().map(|batch| batch.header.base_offset).collect();
+        let mut states: BTreeMap<ProducerId, ProducerInfo> = BTreeMap::new();
+        for (header, marker) in &self.headers {
+            let at = header.base_offset;
+            if !header.has_producer() || at >= end || (at >= self.acknowledged && !survived.contains(&at)) {
+                continue;
+            }
+            let state = states.entry(header.producer_id).or_insert(ProducerInfo {
+                producer_id: header.producer_id,
+                epoch: header.producer_epoch,
+                last_sequence: Sequence::NONE,
+                last_timestamp: TimestampMs::NONE,
+                coordinator_epoch: -1,
+                transaction_start: Offset::NONE,
+            });
+            (state.epoch, state.last_timestamp) = (header.producer_epoch, header.max_timestamp);
+            if marker.is_some() {
+                (state.transaction_start, state.coordinator_epoch) = (Offset::NONE, 0);
+            } else {
+                state.last_sequence = header.last_sequence();
+                if header.is_transactional() && state.transaction_start == Offset::NONE {
+                    state.transaction_start = at;
+                }
+            }
+        }
+        let expected: Vec<ProducerInfo> = states.into_values().collect();
+        let known: Vec<ProducerInfo> = log.producers().collect();
+        fail_unless(known == expected, "ProducersRebuilt", || format!("{known:?} instead of {expected:?}"))
+    }
+}
+
+fn fail_unless(holds: bool, invariant: &str, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{invariant}: {}", what())) }
+}

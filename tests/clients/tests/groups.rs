@@ -1,0 +1,142 @@
+//! Groups of every client in every protocol and assignor that it has: members join, leave, are killed and stopped, under load.
+//!
+//! One test per client; all its groups play the same steps at the same time. What the members wrote down is judged by the rules of
+//! `src/groups/judge.rs`: exactly once while nobody is killed, at least once and never before a commit after that.
+#![allow(clippy::disallowed_methods)] // kills real processes at real times
+
+use dohle_tests_clients::client::{Client, JavaRelease, everything};
+use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
+use dohle_tests_clients::groups::scene::{Cast, LONG_PAUSE, Scene};
+use dohle_tests_clients::target::Target;
+
+const LATER_PARTITIONS: u64 = 4;
+
+/// Each group: exactly once in the calm, sound in the storm, committed; and after a restart of the broker.
+const CHECKS_PER_GROUP: usize = 5;
+
+#[test]
+fn java() {
+    let of = |protocol, assignor| Cast::of(Client::Java, protocol, assignor);
+    let mut casts = vec![
+        of(Classic, "range"),
+        of(Classic, "cooperative-sticky"),
+        of(Consumer, "uniform"),
+        of(Consumer, "uniform").by_pattern(),
+    ];
+    if everything() {
+        casts.extend([of(Classic, "roundrobin"), of(Classic, "sticky"), of(Consumer, "range")]);
+        casts.push(of(Classic, "range").by_pattern());
+    }
+    life(Client::Java, casts);
+}
+
+#[test]
+fn old_java() {
+    life(
+        Client::OldJava(JavaRelease::R2_8_2),
+        classics(
+            Client::OldJava(JavaRelease::R2_8_2),
+            &["range", "roundrobin", "sticky", "cooperative-sticky"],
+        ),
+    );
+}
+
+#[test]
+fn librdkafka() {
+    let of = |protocol, assignor| Cast::of(Client::Librdkafka, protocol, assignor);
+    let mut casts = classics(Client::Librdkafka, &["cooperative-sticky", "range", "roundrobin"]);
+    casts.extend([of(Consumer, "uniform"), of(Consumer, "uniform").by_pattern()]);
+    if everything() {
+        casts.extend([of(Consumer, "range"), of(Classic, "range").by_pattern()]);
+    }
+    life(Client::Librdkafka, casts);
+}
+
+#[test]
+fn franz_go() {
+    let of = |protocol, assignor| Cast::of(Client::FranzGo, protocol, assignor);
+    let mut casts = classics(Client::FranzGo, &["cooperative-sticky", "sticky", "range", "roundrobin"]);
+    casts.extend([of(Consumer, "uniform"), of(Consumer, "range"), of(Classic, "range").by_pattern()]);
+    life(Client::FranzGo, casts);
+}
+
+#[test]
+fn kafka_python() {
+    life(
+        Client::KafkaPython,
+        classics(Client::KafkaPython, &["cooperative-sticky", "range", "roundrobin", "sticky"]),
+    );
+}
+
+#[test]
+fn kafkajs() {
+    life(Client::KafkaJs, classics(Client::KafkaJs, &["roundrobin"]));
+}
+
+/// The classic groups of a client: the first two assignors, unless everything is asked for.
+fn classics(client: Client, assignors: &[&'static str]) -> Vec<Cast> {
+    let count = if everything() { assignors.len() } else { 2 };
+    assignors.iter().take(count).map(|a| Cast::of(client, Classic, a)).collect()
+}
+
+fn life(client: Client, casts: Vec<Cast>) {
+    let owed = casts.len() * CHECKS_PER_GROUP;
+    let name = format!("groups of {}", client.name());
+    let Some((mut target, mut scene)) = Scene::open(&name, casts) else { return };
+    calm(&mut scene);
+    storm(&mut scene);
+    restart(&mut target, &mut scene);
+    scene.checks.finish(owed);
+}
+
+/// Members come and go as they should, while records keep coming.
+fn calm(scene: &mut Scene) {
+    scene.run_load();
+    scene.join_all("a", 1);
+    scene.join_all("a", 2);
+    scene.settle(2);
+    scene.join_all("b", 3);
+    scene.settle(3);
+    scene.add_topic(LATER_PARTITIONS);
+    scene.join_all("c", 4);
+    scene.settle(4);
+    scene.leave_all(2);
+    scene.settle(3);
+    scene.rest_load();
+    scene.drain();
+    scene.judge("calm", true);
+}
+
+/// Members are killed, and stopped for longer than their session, while records keep coming.
+fn storm(scene: &mut Scene) {
+    scene.run_load();
+    scene.kill("c");
+    scene.settle(2);
+    scene.stop("b");
+    std::thread::sleep(LONG_PAUSE);
+    scene.settle(1);
+    scene.go_on("b");
+    scene.settle(2);
+    scene.join_all("d", 5);
+    scene.settle(3);
+    scene.rest_load();
+    scene.drain();
+    scene.judge("storm", false);
+    scene.committed_is_the_end("before the restart");
+}
+
+/// All leave, the broker starts again, and new members go on where the group was.
+fn restart(target: &mut Target, scene: &mut Scene) {
+    scene.curtain();
+    target.stop();
+    target.restart();
+    scene.run_load();
+    scene.join_all("a", 6);
+    scene.join_all("d", 7);
+    scene.settle(2);
+    scene.rest_load();
+    scene.drain();
+    scene.judge("after a restart", false);
+    scene.curtain();
+    scene.committed_is_the_end("at the end");
+}
