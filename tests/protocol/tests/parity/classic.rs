@@ -59,10 +59,13 @@ pub fn joining(group: &str, member: &str) -> JoinGroupRequest {
     }
 }
 
+/// The first member is given `c-one`, the others nothing (`ConsumerProtocolAssignment` v0).
 pub fn syncing(group: &str, joined: &JoinGroupResponse) -> SyncGroupRequest {
-    let assignments = joined.members.iter().map(|member| SyncGroupRequestAssignment {
+    const ONE: &[u8] = b"\0\0\0\0\0\x01\0\x05c-one\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
+    const NOTHING: &[u8] = b"\0\0\0\0\0\0\xff\xff\xff\xff";
+    let assignments = joined.members.iter().enumerate().map(|(at, member)| SyncGroupRequestAssignment {
         member_id: member.member_id.clone(),
-        assignment: Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
+        assignment: Bytes::from_static(if at == 0 { ONE } else { NOTHING }),
         ..Default::default()
     });
     SyncGroupRequest {
