@@ -153,10 +153,9 @@ fn subscription() -> Bytes {
 
 fn shard() -> Shard<GroupCoordinator> {
     let settings = Arc::new(Settings::default());
-    Shard::new(
-        GroupCoordinator::new(settings.clone(), Topics::default(), BTreeMap::new()),
-        settings.max_record_bytes,
-    )
+    let coordinator = GroupCoordinator::new(settings, Topics::default(), BTreeMap::new());
+    // Kafka's default of `max.message.bytes`.
+    Shard::new(coordinator, 1_048_588)
 }
 
 fn moment(tick_ms: u64) -> Moment {

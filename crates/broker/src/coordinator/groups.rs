@@ -155,7 +155,6 @@ fn read_settings(config: &Config, consumer_protocol: bool) -> Settings {
         offset_metadata_max_bytes: size("offset.metadata.max.bytes"),
         offsets_retention_ms: i64::from(config.int("offsets.retention.minutes")) * 60_000,
         offsets_retention_check_interval_ms: config.long("offsets.retention.check.interval.ms"),
-        max_record_bytes: size("message.max.bytes"),
         consumer_protocol,
     }
 }

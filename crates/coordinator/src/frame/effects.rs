@@ -44,6 +44,11 @@ impl<C: Coordinator> Effects<C> {
         BATCH_OVERHEAD + decided + size_in_log(&record.encode()) <= self.max_batch_bytes
     }
 
+    /// How large the records of this event may be in the log, for who draws them up before they are decided.
+    pub fn max_batch_bytes(&self) -> usize {
+        self.max_batch_bytes
+    }
+
     pub fn records(&mut self, records: impl IntoIterator<Item = C::Record>) {
         self.records.extend(records);
     }

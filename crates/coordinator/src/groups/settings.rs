@@ -16,8 +16,6 @@ pub struct Settings {
     pub offset_metadata_max_bytes: usize,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_interval_ms: i64,
-    /// The largest record that the topic of the offsets takes.
-    pub max_record_bytes: usize,
     /// `group.coordinator.rebalance.protocols` and the feature `group.version` allow the consumer protocol.
     pub consumer_protocol: bool,
 }
@@ -71,7 +69,6 @@ impl Default for Settings {
             offset_metadata_max_bytes: 4096,
             offsets_retention_ms: 7 * 24 * 3600 * 1000,
             offsets_retention_check_interval_ms: 600_000,
-            max_record_bytes: 1_048_588,
             consumer_protocol: true,
         }
     }

@@ -16,6 +16,9 @@ pub type Work = <GroupCoordinator as Coordinator>::Job;
 /// The wall clock when a world begins.
 const BEGINNING_MS: i64 = 1_700_000_000_000;
 
+/// Kafka's default of `max.message.bytes`.
+const MAX_BATCH_BYTES: usize = 1_048_588;
+
 /// Replies that wait for a batch.
 pub type Replies = Vec<(ReplyTo, Answer)>;
 
@@ -66,7 +69,7 @@ impl Process {
         catalog: &Catalog,
     ) -> Shard<GroupCoordinator> {
         let coordinator = GroupCoordinator::new(self.settings.clone(), catalog.topics(), BTreeMap::new());
-        let mut shard = Shard::new(coordinator, self.settings.max_record_bytes);
+        let mut shard = Shard::new(coordinator, MAX_BATCH_BYTES);
         for entry in entries {
             let record = GroupRecord::decode(entry.key.clone(), entry.value.clone());
             let record = record.expect("what was written can be read").expect("its kind is known");

@@ -7,8 +7,9 @@ use crate::frame::Moment;
 use crate::groups::migration::Downgrade;
 use crate::groups::{Effects, Group, GroupCoordinator, GroupRecord, classic};
 
-#[derive(Default)]
 pub struct Draft {
+    /// What the log takes at once.
+    pub max_batch_bytes: usize,
     pub records: Vec<GroupRecord>,
     /// Timers with the milliseconds until they run out; none to cancel.
     timers: Vec<(Timer, Option<i64>)>,
@@ -21,6 +22,18 @@ pub struct Draft {
 }
 
 impl Draft {
+    pub fn new(effects: &Effects) -> Self {
+        Self {
+            max_batch_bytes: effects.max_batch_bytes(),
+            records: Vec::new(),
+            timers: Vec::new(),
+            work: None,
+            dissolved: None,
+            downgrade: None,
+            checked: None,
+        }
+    }
+
     pub fn set_timer(&mut self, timer: Timer, after_ms: i32) {
         self.timers.push((timer, Some(i64::from(after_ms))));
     }

@@ -30,7 +30,7 @@ pub(in crate::groups) fn heartbeat(
     request: m::ConsumerGroupHeartbeatRequest,
     effects: &mut Effects,
 ) {
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     let answer =
         validate(&coordinator.settings, call.version, &request).and_then(|()| match request.member_epoch {
             LEFT | AWAY => leave::leave(coordinator, call, &request, &mut draft),

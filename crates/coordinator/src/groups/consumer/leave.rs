@@ -134,7 +134,7 @@ pub(in crate::groups) fn expired(
     if timer.kind == TimerKind::Revocation && (!revokes || member.is_classic()) {
         return;
     }
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     let leaving = [member].into_iter().collect();
     fence(coordinator, moment, &timer.group, group, &leaving, &mut draft);
     draft.settle(coordinator, moment, effects);

@@ -83,7 +83,7 @@ pub fn downgrade(
     group.tombstones(group_id, &mut tombstones);
     let record = classic.record(group_id, |member| member.assignment.clone());
     let sizes = tombstones.iter().chain([&record]).map(|record| record.encode().size() + OVERHEAD_BYTES);
-    if sizes.sum::<usize>() > coordinator.settings.max_record_bytes {
+    if sizes.sum::<usize>() > draft.max_batch_bytes {
         return false;
     }
     for member in group.members.values() {

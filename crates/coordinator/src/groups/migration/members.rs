@@ -31,7 +31,7 @@ pub(in crate::groups) fn classic_join(
     request: m::JoinGroupRequest,
     effects: &mut Effects,
 ) {
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     let Some(Group::Consumer(group)) = coordinator.groups.get(&request.group_id) else { return };
     let group_id = coordinator.stored_id(&request.group_id);
     let view = View { coordinator, moment: call.moment, group_id: &group_id, group };
@@ -212,7 +212,7 @@ pub(in crate::groups) fn classic_sync(
 ) {
     let Some(Group::Consumer(group)) = coordinator.groups.get(&request.group_id) else { return };
     let group_id = coordinator.stored_id(&request.group_id);
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     let synced = speaker(
         group,
         &group_id,
@@ -254,7 +254,7 @@ pub(in crate::groups) fn classic_heartbeat(
 ) {
     let Some(Group::Consumer(group)) = coordinator.groups.get(&request.group_id) else { return };
     let group_id = coordinator.stored_id(&request.group_id);
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     let beat = speaker(
         group,
         &group_id,
@@ -294,7 +294,7 @@ pub(in crate::groups) fn classic_leave(
     let group_id = coordinator.stored_id(&request.group_id);
     let found: Vec<_> = request.members.iter().map(|identity| leaver(group, &group_id, identity)).collect();
     let leaving: Leaving<'_> = found.iter().filter_map(|found| found.as_ref().ok().copied()).collect();
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(effects);
     consumer::fence(coordinator, call.moment, &group_id, group, &leaving, &mut draft);
     let answers = request.members.iter().zip(&found).map(|(identity, found)| MemberResponse {
         member_id: identity.member_id.clone(),

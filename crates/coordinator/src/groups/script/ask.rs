@@ -74,14 +74,14 @@ impl Words {
     }
 }
 
-pub(super) fn configure(settings: &mut Settings, words: &Words) {
+pub(super) fn configure(settings: &mut Settings, max_batch_bytes: &mut usize, words: &Words) {
     for (key, value) in &words.named {
         let number: i64 = value.parse().expect("a number");
         let size = usize::try_from(number).unwrap_or(usize::MAX);
         match key.as_str() {
             "delay" => settings.initial_rebalance_delay_ms = number,
             "max_size" => settings.max_size = size,
-            "max_record" => settings.max_record_bytes = size,
+            "max_record" => *max_batch_bytes = size,
             "retention" => settings.offsets_retention_ms = number,
             "check" => settings.offsets_retention_check_interval_ms = number,
             "metadata" => settings.offset_metadata_max_bytes = size,

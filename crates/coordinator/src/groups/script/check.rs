@@ -22,7 +22,7 @@ pub(super) fn all(stage: &Stage) {
 fn replay_equals_state(stage: &Stage) {
     let state = remembered(stage.coordinator());
     let replayed = |entries: &[Entry]| {
-        let mut shard = shard(&stage.settings, &stage.topics);
+        let mut shard = shard(&stage.settings, &stage.topics, stage.max_batch_bytes);
         for (offset, entry) in entries.iter().enumerate() {
             replay(&mut shard, offset, entry);
         }

@@ -46,6 +46,8 @@ pub(super) enum Entry {
 /// A coordinator, its log, and who has asked what.
 pub(super) struct Stage {
     settings: Settings,
+    /// `max.message.bytes` of the topic of offsets.
+    max_batch_bytes: usize,
     shard: Shard<GroupCoordinator>,
     topics: Topics,
     log: Vec<Entry>,
@@ -61,8 +63,9 @@ impl Stage {
         let settings = Settings { initial_rebalance_delay_ms: 3000, ..Settings::default() };
         let moment = Moment { wall: TimestampMs(1_000_000), tick_ms: 5000, chance: 1 };
         let mut stage = Self {
-            shard: shard(&settings, &Topics::default()),
+            shard: shard(&settings, &Topics::default(), MAX_BATCH_BYTES),
             settings,
+            max_batch_bytes: MAX_BATCH_BYTES,
             topics: Topics::default(),
             log: Vec::new(),
             moment,
@@ -82,7 +85,7 @@ impl Stage {
             "tick" => self.tick(words.number(0)),
             "clock" => self.moment.wall = TimestampMs(self.moment.wall.get() + words.number(0)),
             "set" => {
-                ask::configure(&mut self.settings, &words);
+                ask::configure(&mut self.settings, &mut self.max_batch_bytes, &words);
                 self.load();
             }
             "reload" => self.load(),
@@ -145,7 +148,7 @@ impl Stage {
     /// The coordinator dies, and another one takes the partition over. Whoever waits is not answered by it.
     fn load(&mut self) {
         self.open.clear();
-        self.shard = shard(&self.settings, &self.topics);
+        self.shard = shard(&self.settings, &self.topics, self.max_batch_bytes);
         for (offset, entry) in self.log.iter().enumerate() {
             replay(&mut self.shard, offset, entry);
         }
@@ -226,9 +229,12 @@ impl Stage {
     }
 }
 
-fn shard(settings: &Settings, topics: &Topics) -> Shard<GroupCoordinator> {
+/// Kafka's default of `max.message.bytes`.
+const MAX_BATCH_BYTES: usize = 1_048_588;
+
+fn shard(settings: &Settings, topics: &Topics, max_batch_bytes: usize) -> Shard<GroupCoordinator> {
     let coordinator = GroupCoordinator::new(Arc::new(settings.clone()), topics.clone(), BTreeMap::new());
-    Shard::new(coordinator, settings.max_record_bytes)
+    Shard::new(coordinator, max_batch_bytes)
 }
 
 pub(super) fn replay(shard: &mut Shard<GroupCoordinator>, offset: usize, entry: &Entry) {

@@ -205,8 +205,11 @@ fn consumer_groups(coordinator: &GroupCoordinator) -> BTreeMap<&Text, &ConsumerG
         .collect()
 }
 
+/// Kafka's default of `max.message.bytes`.
+const MAX_BATCH_BYTES: usize = 1_048_588;
+
 fn shard(settings: &Arc<Settings>, topics: &Topics) -> Shard<GroupCoordinator> {
-    Shard::new(coordinator(settings, topics), settings.max_record_bytes)
+    Shard::new(coordinator(settings, topics), MAX_BATCH_BYTES)
 }
 
 fn coordinator(settings: &Arc<Settings>, topics: &Topics) -> GroupCoordinator {
