@@ -12,29 +12,18 @@ use crate::request::Context;
 /// From this version on several members may leave at once.
 const MEMBERS_SINCE: i16 = 3;
 
-pub async fn handle(context: Context, mut request: LeaveGroupRequest) -> LeaveGroupResponse {
+/// The shapes of the versions are the coordinator's affair; here, only the answer of a shard that gives none is made.
+pub async fn handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
     if request.group_id.is_empty() {
         return refuse(ErrorCode::InvalidGroupId);
     }
-    if context.version < MEMBERS_SINCE {
-        let member_id = std::mem::take(&mut request.member_id);
-        request.members = vec![MemberIdentity { member_id, ..Default::default() }];
-    }
     let (group, members) = (request.group_id.clone(), request.members.clone());
-    let response = match groups::ask(&context, &group, Ask::LeaveGroup(request)).await {
+    match groups::ask(&context, &group, Ask::LeaveGroup(request)).await {
         Ok(Response::LeaveGroup(response)) => response,
         Ok(other) => unreachable!("a member that leaves is answered as one, not by {other:?}"),
-        Err(ErrorCode::UnknownMemberId) => unknown(members),
+        Err(ErrorCode::UnknownMemberId) if context.version >= MEMBERS_SINCE => unknown(members),
         Err(code) => refuse(told(code)),
-    };
-    if context.version >= MEMBERS_SINCE || response.error_code != ErrorCode::None.code() {
-        return LeaveGroupResponse {
-            members: if context.version >= MEMBERS_SINCE { response.members } else { Vec::new() },
-            ..response
-        };
     }
-    let error_code = response.members.first().map_or(ErrorCode::None.code(), |member| member.error_code);
-    LeaveGroupResponse { error_code, ..Default::default() }
 }
 
 /// There is no such group.
