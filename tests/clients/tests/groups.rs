@@ -82,7 +82,7 @@ fn classics(client: Client, assignors: &[&'static str]) -> Vec<Cast> {
 fn life(client: Client, casts: Vec<Cast>) {
     let owed = casts.len() * CHECKS_PER_GROUP;
     let name = format!("groups of {}", client.name());
-    let Some((mut target, mut scene)) = Scene::open(&name, casts) else { return };
+    let (mut target, mut scene) = Scene::with_broker(&name, casts);
     calm(&mut scene);
     storm(&mut scene);
     restart(&mut target, &mut scene);

@@ -38,7 +38,7 @@ fn killed_in_rebalances_and_commits() {
         setting("DOHLE_SOAK_CYCLES").unwrap_or(if everything() { CYCLES_OF_A_FULL_RUN } else { CYCLES });
     let mut chance = Chance(setting("DOHLE_SOAK_SEED").unwrap_or(u64::from(std::process::id())));
     println!("crashes of groups: {cycles} cycles, seed {}", chance.0);
-    let Some((mut target, mut scene)) = Scene::open("groups and kills of the broker", casts) else { return };
+    let (mut target, mut scene) = Scene::with_broker("groups and kills of the broker", casts);
     scene.run_load();
     scene.join_all("a", 1);
     scene.join_all("b", 2);

@@ -10,9 +10,7 @@ use serde_json::json;
 #[test]
 fn one_member_of_every_client() {
     let cast = Cast { group: "all-clients".to_owned(), ..Cast::of(Client::Java, Classic, "roundrobin") };
-    let Some((_target, mut scene)) = Scene::open("one member of every client", vec![cast.clone()]) else {
-        return;
-    };
+    let (_target, mut scene) = Scene::with_broker("one member of every client", vec![cast.clone()]);
     let member_of = |client: Client| Cast { client, ..cast.clone() };
     scene.run_load();
     for (number, client) in Client::ALL.into_iter().enumerate() {
@@ -48,7 +46,7 @@ fn migration_and_back() {
         move_of(Client::FranzGo, "cooperative-sticky", Client::FranzGo, "range"),
     ];
     let casts: Vec<Cast> = moves.iter().map(|(old, _)| old.clone()).collect();
-    let Some((_target, mut scene)) = Scene::open("migration and back", casts) else { return };
+    let (_target, mut scene) = Scene::with_broker("migration and back", casts);
     let join_old = |scene: &mut Scene, place: &str, number| {
         moves.iter().for_each(|(old, _)| scene.join(old, place, number))
     };
@@ -111,7 +109,7 @@ fn static_members_come_back() {
         Cast::of(Client::FranzGo, Consumer, "uniform").with_instances(),
     ];
     let casts: Vec<Cast> = kept.iter().chain(&of_consumer).cloned().collect();
-    let Some((_target, mut scene)) = Scene::open("static members", casts.clone()) else { return };
+    let (_target, mut scene) = Scene::with_broker("static members", casts.clone());
     scene.run_load();
     scene.join_all("a", 1);
     scene.join_all("b", 2);
