@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::advertised::{Advertised, Need};
+use crate::advertised::Advertised;
 use crate::client::jvm;
 use crate::install;
 use crate::process::{Process, run};
@@ -94,12 +94,7 @@ impl Target {
         if self.kind == Kind::Kafka {
             return None;
         }
-        let broker = Advertised::by(&self.bootstrap());
-        let missing = |need: &&&str| {
-            let parsed = Need::parse(need).unwrap_or_else(|| panic!("'{need}' is no API at a version"));
-            !broker.has(&parsed)
-        };
-        needs.iter().find(missing).copied()
+        Advertised::by(&self.bootstrap()).lacks(needs)
     }
 
     pub fn controller(&self) -> String {
