@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::client::everything;
-use dohle_tests_clients::groups::scene::Scene;
 use dohle_tests_clients::install;
 use dohle_tests_clients::process::run;
-use dohle_tests_clients::target::{Kind, Target};
+use dohle_tests_clients::target::Target;
 
 const RECORDS: &str = "20000";
 /// What franz-go itself takes when it is not told.
@@ -20,10 +19,6 @@ const LIMIT: Duration = Duration::from_secs(900);
 #[test]
 fn chains_of_groups() {
     let target = Target::start();
-    if target.kind == Kind::Dohle && !Scene::is_playable(|api| target.serves(api)) {
-        eprintln!("\n*** the broker does not advertise groups: THE CHAINS OF franz-go DO NOT RUN ***\n");
-        return;
-    }
     let mut go = Command::new("go");
     go.current_dir(install::sources().join("go"))
         .args(["test", "-mod=readonly", "-count=1", "-timeout=15m", "-v", "-run", "^TestGroupETL$"])
