@@ -118,7 +118,7 @@ pub fn terms(config: &Config) -> Terms {
 }
 
 /// The settings of group coordination at a moment.
-fn settings(core: &Core, image: &Image) -> Arc<Settings> {
+pub fn settings(core: &Core, image: &Image) -> Arc<Settings> {
     let config = core.config().with_dynamic(&crate::settings::dynamic(image, core.shared().node)).0;
     let settings = read_settings(&config, consumer_protocol(&config, image));
     let held = core.coordinators.group_settings.0.borrow();
@@ -217,7 +217,7 @@ fn partition_of_group(image: &Image, group: &str) -> Option<PartitionIndex> {
 }
 
 /// The partition that keeps a group, if this node leads it.
-fn coordinated_here(context: &Context, group: &str) -> Result<TopicPartition, ErrorCode> {
+pub fn coordinated_here(context: &Context, group: &str) -> Result<TopicPartition, ErrorCode> {
     let image = context.core.image();
     let topic = image.topics.by_name(TOPIC).filter(|topic| !topic.partitions.is_empty());
     let topic = topic.ok_or(ErrorCode::NotCoordinator)?;

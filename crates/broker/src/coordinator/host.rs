@@ -64,6 +64,8 @@ enum Slot<C: Hosted> {
     Active(Rc<Active<C>>),
     /// It could not be loaded; nobody tries again before this.
     Failed(Tick),
+    /// The log has refused what the shard before had decided; another is loaded when it is needed.
+    Dropped,
 }
 
 struct Loading<C: Hosted> {
@@ -137,7 +139,7 @@ impl<C: Hosted> Host<C> {
                 _ = asker.send(Err(ErrorCode::NotCoordinator));
                 return;
             }
-            Some(Slot::Failed(_)) | None => None,
+            Some(Slot::Failed(_) | Slot::Dropped) | None => None,
         };
         match active {
             Some(active) => active.handle(core, request, asker),
@@ -224,7 +226,8 @@ impl<C: Hosted> Host<C> {
         if !is_it {
             return;
         }
-        self.slots.borrow_mut().remove(&id);
+        // It keeps its place, so that who asks all shards asks for this one too.
+        self.slots.borrow_mut().insert(id, Slot::Dropped);
         let core = core.clone();
         task::spawn(async move {
             task::sleep(RELOAD_AFTER).await;
@@ -232,7 +235,8 @@ impl<C: Hosted> Host<C> {
             let topic = image.topics.by_id(id.topic);
             let leads = topic.and_then(|topic| topic.partitions.get(id.partition));
             let leads = leads.is_some_and(|state| state.leader == core.shared().node);
-            if leads && !host.is_closed() && !host.slots.borrow().contains_key(&id) {
+            let is_dropped = matches!(host.slots.borrow().get(&id), Some(Slot::Dropped));
+            if leads && !host.is_closed() && is_dropped {
                 host.load(&core, id, Vec::new());
             }
         });
@@ -258,7 +262,7 @@ impl<C: Hosted> Host<C> {
         let slots = self.slots.borrow();
         let active = |slot: &Slot<C>| match slot {
             Slot::Active(active) => Some(active.clone()),
-            Slot::Loading(_) | Slot::Failed(_) => None,
+            Slot::Loading(_) | Slot::Failed(_) | Slot::Dropped => None,
         };
         slots.values().filter_map(active).collect()
     }
@@ -268,7 +272,7 @@ impl<C: Hosted> Host<C> {
         match slot {
             Some(Slot::Active(active)) => active.end(code),
             Some(Slot::Loading(loading)) => loading.refuse(code),
-            Some(Slot::Failed(_)) | None => {}
+            Some(Slot::Failed(_) | Slot::Dropped) | None => {}
         }
     }
 

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use dohle_types::{Offset, ProducerId};
 use dohle_wire::{ConsumerOffsetsKey as Key, ConsumerOffsetsValue as Value, Text};
 
+pub use consumer::malformed_heartbeat;
 pub use record::GroupRecord;
 pub use request::{Ask, Client, Request, Response};
 pub use settings::{ConsumerSettings, GroupOverrides, MigrationPolicy, Settings};

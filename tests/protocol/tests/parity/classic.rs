@@ -59,10 +59,13 @@ pub fn joining(group: &str, member: &str) -> JoinGroupRequest {
     }
 }
 
+/// The leader is given `c-one`, the others nothing (`ConsumerProtocolAssignment` v0).
 pub fn syncing(group: &str, joined: &JoinGroupResponse) -> SyncGroupRequest {
+    const ONE: &[u8] = b"\0\0\0\0\0\x01\0\x05c-one\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
+    const NOTHING: &[u8] = b"\0\0\0\0\0\0\xff\xff\xff\xff";
     let assignments = joined.members.iter().map(|member| SyncGroupRequestAssignment {
         member_id: member.member_id.clone(),
-        assignment: Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
+        assignment: Bytes::from_static(if member.member_id == joined.leader { ONE } else { NOTHING }),
         ..Default::default()
     });
     SyncGroupRequest {
@@ -129,7 +132,6 @@ fn lives(run: &mut Run) {
         let name = |what: &str| format!("with JoinGroup v{version}, {what}");
         let mut joined = run.ask(&name("a member"), version, &joining(&group, "")).expect("an answer");
         if joined.error_code == MEMBER_ID_REQUIRED {
-            describe(run, &name("with an id given"), &group);
             let again = joining(&group, &joined.member_id);
             joined = run.ask(&name("a member with its id"), version, &again).expect("an answer");
         }
@@ -238,7 +240,6 @@ fn join(run: &mut Run) {
     for n in 0..4 {
         run.ask(&format!("an id for number {n}"), 9, &joining("c-join-many", ""));
     }
-    describe(run, "ids given", "c-join-many");
     run.ask(
         "reason",
         8,

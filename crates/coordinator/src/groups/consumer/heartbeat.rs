@@ -18,7 +18,7 @@ use super::target::{self, Next, Target};
 use super::{Timer, background, leave, patterns, reconcile, records};
 use crate::frame::Moment;
 use crate::groups::request::Call;
-use crate::groups::{Effects, Group, GroupCoordinator, Response, migration};
+use crate::groups::{Effects, Group, GroupCoordinator, Response, Settings, migration};
 use crate::topics::TopicHash;
 
 /// From this version on, members choose their ids.
@@ -31,27 +31,41 @@ pub(in crate::groups) fn heartbeat(
     effects: &mut Effects,
 ) {
     let mut draft = Draft::default();
-    let answer = validate(coordinator, call.version, &request).and_then(|()| match request.member_epoch {
-        LEFT | AWAY => leave::leave(coordinator, call, &request, &mut draft),
-        _ => stay(coordinator, call, request, &mut draft),
-    });
+    let answer =
+        validate(&coordinator.settings, call.version, &request).and_then(|()| match request.member_epoch {
+            LEFT | AWAY => leave::leave(coordinator, call, &request, &mut draft),
+            _ => stay(coordinator, call, request, &mut draft),
+        });
     let response = match answer {
         Ok(response) => {
             draft.settle(coordinator, call.moment, effects);
             response
         }
-        Err(denied) => m::ConsumerGroupHeartbeatResponse {
-            error_code: denied.code as i16,
-            error_message: Some(Text::from(denied.message)),
-            ..Default::default()
-        },
+        Err(denied) => refuse(denied),
     };
     effects.reply(call.to, Response::ConsumerGroupHeartbeat(response));
 }
 
+/// The answer to a heartbeat that is wrong whatever the group is, for who does not know the group.
+pub fn malformed_heartbeat(
+    settings: &Settings,
+    version: i16,
+    request: &m::ConsumerGroupHeartbeatRequest,
+) -> Option<m::ConsumerGroupHeartbeatResponse> {
+    validate(settings, version, request).err().map(refuse)
+}
+
+fn refuse(denied: Denied) -> m::ConsumerGroupHeartbeatResponse {
+    m::ConsumerGroupHeartbeatResponse {
+        error_code: denied.code as i16,
+        error_message: Some(Text::from(denied.message)),
+        ..Default::default()
+    }
+}
+
 /// What can be told from the request alone.
 fn validate(
-    coordinator: &GroupCoordinator,
+    settings: &Settings,
     version: i16,
     request: &m::ConsumerGroupHeartbeatRequest,
 ) -> Result<(), Denied> {
@@ -88,7 +102,7 @@ fn validate(
     } else if epoch < AWAY {
         return invalid("MemberEpoch is invalid.");
     }
-    let assignors = &coordinator.settings.consumer.assignors;
+    let assignors = &settings.consumer.assignors;
     match &request.server_assignor {
         Some(name) if !assignors.contains(name) => {
             let known: Vec<&str> = assignors.iter().map(Text::as_str).collect();

@@ -33,6 +33,7 @@ use dohle_wire::Text;
 
 pub use background::{Done, Work};
 pub use group::ConsumerGroup;
+pub use heartbeat::malformed_heartbeat;
 
 pub(super) use background::{Background, random_id, run};
 pub(super) use denied::Denied;
