@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::client::everything;
-use dohle_tests_clients::groups::scene::Scene;
 use dohle_tests_clients::install;
 use dohle_tests_clients::process::run;
-use dohle_tests_clients::target::{Kind, Target};
+use dohle_tests_clients::target::Target;
 
 /// What franz-go itself takes when it is not told.
 const RECORDS: &str = "500000";
@@ -24,10 +23,6 @@ fn chains_of_groups() {
         return println!("*** franz-go's long chains RUN IN THE LONG RUN ONLY (DOHLE_TEST_FULL=1)");
     }
     let target = Target::start();
-    if target.kind == Kind::Dohle && !Scene::is_playable(|api| target.serves(api)) {
-        eprintln!("\n*** the broker does not advertise groups: THE CHAINS OF franz-go DO NOT RUN ***\n");
-        return;
-    }
     let mut go = Command::new("go");
     go.current_dir(install::sources().join("go"))
         .args(["test", "-mod=readonly", "-count=1", "-timeout=15m", "-v", "-run", "^TestGroupETL$"])
