@@ -1,4 +1,7 @@
 //! LeaveGroup: members go, by their ids or by the ids of their instances; up to version 2 the one that asks.
+//!
+//! The coordinator reads both shapes of the request and answers in the shape of its version; what the shell itself refuses has to
+//! be put in that shape here.
 
 use dohle_coordinator::groups::{Ask, Response};
 use dohle_types::ErrorCode;
@@ -9,32 +12,20 @@ use crate::coordinator::errors::told;
 use crate::coordinator::groups;
 use crate::request::Context;
 
-/// From this version on several members may leave at once.
+/// From this version on several members may leave at once, and each has an error of its own.
 const MEMBERS_SINCE: i16 = 3;
 
-pub async fn handle(context: Context, mut request: LeaveGroupRequest) -> LeaveGroupResponse {
+pub async fn handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
     if request.group_id.is_empty() {
         return refuse(ErrorCode::InvalidGroupId);
     }
-    if context.version < MEMBERS_SINCE {
-        let member_id = std::mem::take(&mut request.member_id);
-        request.members = vec![MemberIdentity { member_id, ..Default::default() }];
-    }
     let (group, members) = (request.group_id.clone(), request.members.clone());
-    let response = match groups::ask(&context, &group, Ask::LeaveGroup(request)).await {
+    match groups::ask(&context, &group, Ask::LeaveGroup(request)).await {
         Ok(Response::LeaveGroup(response)) => response,
         Ok(other) => unreachable!("a member that leaves is answered as one, not by {other:?}"),
-        Err(ErrorCode::UnknownMemberId) => unknown(members),
+        Err(ErrorCode::UnknownMemberId) if context.version >= MEMBERS_SINCE => unknown(members),
         Err(code) => refuse(told(code)),
-    };
-    if context.version >= MEMBERS_SINCE || response.error_code != ErrorCode::None.code() {
-        return LeaveGroupResponse {
-            members: if context.version >= MEMBERS_SINCE { response.members } else { Vec::new() },
-            ..response
-        };
     }
-    let error_code = response.members.first().map_or(ErrorCode::None.code(), |member| member.error_code);
-    LeaveGroupResponse { error_code, ..Default::default() }
 }
 
 /// There is no such group.
