@@ -19,14 +19,14 @@ use dohle_config::{Config, TopicSettings};
 use dohle_controller::ControllerHandle;
 use dohle_env::{Env, task};
 use dohle_log::{FlushError, Flushed};
+use dohle_metadata::Image;
 use dohle_metadata::features::Levels;
-use dohle_metadata::{Image, PartitionState};
 use dohle_types::{ErrorCode, NodeId, TopicId, TopicPartition};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{error, info};
+use tracing::error;
 
 use crate::budget::MemoryBudget;
-use crate::cleaner::{self, Cleaner};
+use crate::cleaner::Cleaner;
 use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
@@ -36,13 +36,12 @@ use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
-use crate::resting::{self, OpenFiles, Rested};
+use crate::resting::OpenFiles;
+use crate::slots::Slot;
 use crate::upkeep;
 
 /// A piece of work for another core.
 type Work = Box<dyn FnOnce(&Rc<Core>) + Send>;
-/// What to do with a partition once it is open, or cannot be.
-type Entered = Box<dyn FnOnce(&Rc<Core>, Result<&Rc<Partition>, ErrorCode>)>;
 
 /// Numbers that bound what clients may ask for, read once from the configuration.
 #[derive(Clone, Debug)]
@@ -102,23 +101,14 @@ impl Mailboxes {
     }
 }
 
-/// A partition's place on its core.
-enum Slot {
-    /// Its files are being opened; what waits for it, in order.
-    Opening(Vec<Entered>),
-    Open(Rc<Partition>),
-    /// Nobody has used it for a while: closed, and opened again for whoever comes.
-    Resting(Rested),
-}
-
 pub struct Core {
     pub index: usize,
     shared: Arc<Shared>,
     images: RefCell<watch::Receiver<Arc<Image>>>,
     image: RefCell<Arc<Image>>,
-    partitions: RefCell<HashMap<TopicPartition, Slot>>,
+    pub partitions: RefCell<HashMap<TopicPartition, Slot>>,
     /// The settings of topics that were asked for, until the metadata changes.
-    settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
+    pub topic_settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
     pub sessions: RefCell<FetchSessions>,
     pub coordinators: Coordinators,
     /// Partitions with bytes to be flushed at the end of this turn.
@@ -148,7 +138,7 @@ impl Core {
             images: RefCell::new(images),
             image: RefCell::new(image),
             partitions: RefCell::default(),
-            settings: RefCell::default(),
+            topic_settings: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(slots.max(1))),
             coordinators: Coordinators::new(&shared.config),
             dirty: RefCell::default(),
@@ -278,51 +268,12 @@ impl Core {
 
     /// The effective settings of a topic.
     pub fn settings(self: &Rc<Self>, image: &Image, topic: TopicId, name: &str) -> Arc<TopicSettings> {
-        if let Some(settings) = self.settings.borrow().get(&topic) {
+        if let Some(settings) = self.topic_settings.borrow().get(&topic) {
             return settings.clone();
         }
         let settings = Arc::new(crate::settings::of_topic(&self.shared, image, name));
-        self.settings.borrow_mut().insert(topic, settings.clone());
+        self.topic_settings.borrow_mut().insert(topic, settings.clone());
         settings
-    }
-
-    /// Every open partition of this core.
-    pub fn open_partitions(&self) -> Vec<Rc<Partition>> {
-        let partitions = self.partitions.borrow();
-        partitions
-            .values()
-            .filter_map(|slot| if let Slot::Open(open) = slot { Some(open.clone()) } else { None })
-            .collect()
-    }
-
-    /// Works with one of this core's partitions as soon as it is open, in the order of the calls.
-    pub fn enter(self: &Rc<Self>, id: TopicPartition, entered: Entered) {
-        let open = match self.partitions.borrow_mut().get_mut(&id) {
-            Some(Slot::Open(partition)) => Some(partition.clone()),
-            Some(Slot::Opening(waiting)) => {
-                waiting.push(entered);
-                return;
-            }
-            Some(Slot::Resting(_)) | None => None,
-        };
-        match open {
-            Some(partition) => {
-                self.files.borrow_mut().used(&partition);
-                entered(self, Ok(&partition));
-            }
-            None => self.open(id, vec![entered]),
-        }
-    }
-
-    /// One of this core's partitions, once it is open.
-    pub async fn partition(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Partition>, ErrorCode> {
-        if let Some(partition) = self.opened_partition(id) {
-            self.files.borrow_mut().used(&partition);
-            return Ok(partition);
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.enter(id, Box::new(move |_, partition| _ = sender.send(partition.cloned())));
-        receiver.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
     }
 
     /// Takes a flush's result to its partition.
@@ -330,190 +281,6 @@ impl Core {
         // A partition that was deleted meanwhile has no log the result could matter to.
         if let Some(partition) = self.opened_partition(id) {
             partition.finish_flush(self, result);
-        }
-    }
-
-    /// Opens a partition's files, off this thread, if this node leads it.
-    fn open(self: &Rc<Self>, id: TopicPartition, waiting: Vec<Entered>) {
-        let image = self.image();
-        let found =
-            image.topics.by_id(id.topic).and_then(|topic| Some((topic, topic.partitions.get(id.partition)?)));
-        let refusal = match found {
-            None => Some(ErrorCode::UnknownTopicOrPartition),
-            Some((_, state)) if state.leader != self.shared.node => Some(ErrorCode::NotLeaderOrFollower),
-            Some(_) => None,
-        };
-        let (Some((topic, state)), None) = (found, refusal) else {
-            let code = refusal.unwrap_or(ErrorCode::UnknownTopicOrPartition);
-            return waiting.into_iter().for_each(|entered| entered(self, Err(code)));
-        };
-        let (name, state) = (topic.name.clone(), state.clone());
-        let settings = self.settings(&image, id.topic, &name);
-        self.partitions.borrow_mut().insert(id, Slot::Opening(waiting));
-        let core = self.clone();
-        task::spawn(async move {
-            let dirs = core.shared.log_dirs.clone();
-            let directory = state.directory_of(core.shared.node).unwrap_or_default();
-            let opening_name = name.clone();
-            let opened = task::blocking(move || dirs.open(id, &opening_name, directory, settings)).await;
-            let opened = match opened {
-                Ok(log) => Ok(Rc::new(Partition::new(id, name, log, &state))),
-                Err(problem) => {
-                    error!(partition = %id, %problem, "a partition cannot be opened");
-                    Err(ErrorCode::KafkaStorageError)
-                }
-            };
-            core.opened(id, opened);
-        });
-    }
-
-    /// Takes an open partition out of service for a moment; who comes for it waits until [`Core::rested`] says what became of it.
-    pub fn start_resting(&self, partition: &Partition) {
-        self.partitions.borrow_mut().insert(partition.id, Slot::Opening(Vec::new()));
-    }
-
-    /// A partition was closed to rest, or, should that have failed, is to be opened anew by who comes next.
-    pub fn rested(self: &Rc<Self>, id: TopicPartition, name: &str, rested: Option<Rested>) {
-        // Before the slot is taken: metadata that was not followed yet must find the partition in it.
-        let image = self.image();
-        let Some(Slot::Opening(waiting)) = self.partitions.borrow_mut().remove(&id) else { return };
-        let is_there =
-            image.topics.by_id(id.topic).is_some_and(|topic| topic.partitions.get(id.partition).is_some());
-        if !waiting.is_empty() {
-            self.open(id, waiting);
-        } else if let Some(rested) = rested.filter(|_| is_there) {
-            self.partitions.borrow_mut().insert(id, Slot::Resting(rested));
-            // Its settings may have changed while it was being closed.
-            self.refresh_resting(&image, id);
-        }
-        if !is_there {
-            self.give_up(id, name);
-        }
-    }
-
-    /// Every partition of this core that rests.
-    pub fn resting(&self) -> Vec<(TopicPartition, Rested)> {
-        let partitions = self.partitions.borrow();
-        let resting = |(id, slot): (&TopicPartition, &Slot)| match slot {
-            Slot::Resting(rested) => Some((*id, rested.clone())),
-            Slot::Opening(_) | Slot::Open(_) => None,
-        };
-        partitions.iter().filter_map(resting).collect()
-    }
-
-    /// Whether retention has to open a partition: one that was never opened, or that rests and is due.
-    pub fn wants_retention(&self, id: TopicPartition) -> bool {
-        match self.partitions.borrow().get(&id) {
-            None => true,
-            Some(Slot::Resting(rested)) => rested.is_due(self.env().clock.now()),
-            Some(Slot::Opening(_) | Slot::Open(_)) => false,
-        }
-    }
-
-    /// What a partition that rests has left.
-    pub fn rests(&self, id: TopicPartition) -> Option<Rested> {
-        match self.partitions.borrow().get(&id) {
-            Some(Slot::Resting(rested)) => Some(rested.clone()),
-            _ => None,
-        }
-    }
-
-    fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
-        let before = match &opened {
-            Ok(partition) => self.partitions.borrow_mut().insert(id, Slot::Open(partition.clone())),
-            Err(_) => self.partitions.borrow_mut().remove(&id),
-        };
-        if let Some(Slot::Opening(waiting)) = before {
-            for entered in waiting {
-                entered(self, opened.as_ref().map_err(|&code| code));
-            }
-        }
-        if let Ok(partition) = &opened {
-            self.files.borrow_mut().used(partition);
-            resting::look_later(self);
-        }
-        // The topic may have changed, or gone, while its files were being opened.
-        let (image, Ok(partition)) = (self.image(), opened) else { return };
-        match image.topics.by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition)) {
-            Some(state) => {
-                partition.follow(state, self.shared.node);
-                // So may its configuration: who was being opened was not told.
-                self.refresh_settings(&image, id);
-            }
-            None => self.give_up(id, &partition.name),
-        }
-    }
-
-    /// Brings the core in line with new metadata. Costs what changed, not what there is.
-    fn follow(self: &Rc<Self>, old: &Image, new: &Image) {
-        let settings_changed = old.configs != new.configs;
-        if settings_changed {
-            self.settings.borrow_mut().clear();
-        }
-        for (before, after) in old.topics.changes(&new.topics) {
-            let topic = after.or(before).expect("a change has a side");
-            for (partition, _) in topic.partitions.iter() {
-                let id = TopicPartition { topic: topic.id, partition };
-                match after.and_then(|after| after.partitions.get(partition)) {
-                    Some(state) => self.follow_partition(id, state),
-                    None => self.give_up(id, &topic.name),
-                }
-            }
-        }
-        if settings_changed {
-            let dynamic = crate::settings::dynamic(new, self.shared.node);
-            self.doorkeeper.follow(&self.shared.config.with_dynamic(&dynamic).0);
-            let held: Vec<_> = self.partitions.borrow().keys().copied().collect();
-            held.into_iter().for_each(|id| self.refresh_settings(new, id));
-        }
-    }
-
-    fn follow_partition(self: &Rc<Self>, id: TopicPartition, state: &PartitionState) {
-        if let Some(partition) = self.opened_partition(id) {
-            partition.follow(state, self.shared.node);
-        }
-    }
-
-    /// Puts aside what this node has of a partition that is gone.
-    fn give_up(self: &Rc<Self>, id: TopicPartition, name: &str) {
-        if self.owner(id) != self.index {
-            return;
-        }
-        self.settings.borrow_mut().remove(&id.topic);
-        let open = self.opened_partition(id);
-        // One that is being opened is given up when it is open.
-        if matches!(self.partitions.borrow().get(&id), Some(Slot::Opening(_))) {
-            return;
-        }
-        self.partitions.borrow_mut().remove(&id);
-        info!(partition = %id.partition, topic = name, id = %id.topic, "deleting a partition");
-        upkeep::put_aside(self, open, name.to_owned(), id);
-    }
-
-    fn refresh_settings(self: &Rc<Self>, image: &Image, id: TopicPartition) {
-        if self.rests(id).is_some() {
-            return self.refresh_resting(image, id);
-        }
-        if let Some(partition) = self.opened_partition(id) {
-            let settings = self.settings(image, id.topic, &partition.name);
-            partition.set_settings(settings);
-            cleaner::note(self, &partition);
-        }
-    }
-
-    /// Other settings may make something due that was not.
-    fn refresh_resting(self: &Rc<Self>, image: &Image, id: TopicPartition) {
-        let Some(topic) = image.topics.by_id(id.topic) else { return };
-        let settings = self.settings(image, id.topic, &topic.name);
-        if let Some(Slot::Resting(rested)) = self.partitions.borrow_mut().get_mut(&id) {
-            rested.follow(&settings);
-        }
-    }
-
-    pub fn opened_partition(&self, id: TopicPartition) -> Option<Rc<Partition>> {
-        match self.partitions.borrow().get(&id) {
-            Some(Slot::Open(partition)) => Some(partition.clone()),
-            _ => None,
         }
     }
 

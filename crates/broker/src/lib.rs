@@ -8,7 +8,7 @@
 //! | 4 | request | [`request`] | frame → header and context; the body is read by the API's own type |
 //! | 5 | dispatch | [`dispatch`] | key and version → one entry of the table of APIs |
 //! | 6 | api | [`api`] | request → response, one file each |
-//! | 7 | partition | [`core`], [`partition`] | a batch or a read, on the one core that owns the partition |
+//! | 7 | partition | [`core`], [`slots`], [`partition`] | a batch or a read, on the one core that owns the partition |
 //! | 8 | log | `dohle_log` | bytes on disk; says when they are stored |
 //! | 9 | replication | [`partition`] | stored → high watermark; one replica today |
 //! | 10 | waiters | [`waiters`], [`flusher`] | high watermark → acknowledgements and parked fetches |
@@ -43,6 +43,7 @@ pub mod request;
 pub mod resting;
 pub mod session;
 mod settings;
+pub mod slots;
 mod start;
 mod upkeep;
 pub mod waiters;

@@ -359,7 +359,7 @@ fn a_gigabyte_with_a_million_keys() {
     let root = std::env::temp_dir().join("dohle-compaction-figures");
     let mut world = small_world();
     world.context.disk = Arc::new(dohle_env::disk::RealDisk::new());
-    world.settings.segment_bytes = 128 << 20;
+    world.settings.segment_bytes = 64 << 20;
     let settings = Arc::new(world.settings.clone());
     for codec in [Compression::None, Compression::Lz4, Compression::Zstd] {
         let _old = std::fs::remove_dir_all(&root);
@@ -370,7 +370,8 @@ fn a_gigabyte_with_a_million_keys() {
             for _ in 0..100 {
                 n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let key = format!("user-{:012}", (n >> 20) % KEYS);
-                let value = format!("{n:020}").repeat(8);
+                let value: String =
+                    (1..9).map(|nth| format!("{:020}", n.wrapping_mul(nth * 2 + 1))).collect();
                 builder.append(ms(1000), Some(key.as_bytes()), Some(value.as_bytes()), &[]);
             }
             raw += builder.uncompressed_size();

@@ -30,6 +30,9 @@ const IDENTITIES: &[&str] = &[
     "config_name",
     "listener",
     "log_dir",
+    "group_id",
+    "member_id",
+    "key",
 ];
 
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct Names {
     pub texts: Vec<(String, String)>,
     ids: HashMap<String, String>,
     producers: Vec<String>,
+    members: Vec<String>,
     pub controller_port: u16,
     pub port: u16,
 }
@@ -61,6 +65,15 @@ impl Names {
             self.producers.len() - 1
         });
         format!("<producer-{at}>")
+    }
+
+    /// A broker gives members ids at random: they are numbered as they appear.
+    fn member(&mut self, id: &str) -> String {
+        let at = self.members.iter().position(|known| known == id).unwrap_or_else(|| {
+            self.members.push(id.to_owned());
+            self.members.len() - 1
+        });
+        format!("<{at}>")
     }
 
     /// The value of a field, or nothing when it is never compared.
@@ -99,6 +112,16 @@ impl Names {
         static FAR_PAST: OnceLock<Regex> = OnceLock::new();
         let far_past = FAR_PAST.get_or_init(|| Regex::new("-92233702[0-9]{11}").expect("nineteen digits"));
         replaced = far_past.replace_all(&replaced, "<far past>").into_owned();
+        static GIVEN: OnceLock<Regex> = OnceLock::new();
+        let given = GIVEN.get_or_init(|| {
+            Regex::new(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("an id in hexadecimal")
+        });
+        let is_id =
+            |id: &str| id.len() == 22 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if matches!(field, "member_id" | "leader") && is_id(replaced.trim_matches('"')) {
+            replaced = self.member(replaced.trim_matches('"'));
+        }
+        replaced = given.replace_all(&replaced, |found: &Captures<'_>| self.member(&found[0])).into_owned();
         for (text, name) in &self.texts {
             replaced = replaced.replace(text, name);
         }

@@ -1,7 +1,5 @@
 //! Where Dohle means to answer otherwise than Apache Kafka 4.3.1, each with the reason.
 
-use std::sync::OnceLock;
-
 use regex::Regex;
 
 /// A field that may differ. The patterns are regular expressions over the whole of what they are matched with.
@@ -17,6 +15,7 @@ pub struct Difference {
     pub reason: &'static str,
 }
 
+/// Of a broker without groups.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
         case: "api_versions/.*",
@@ -230,14 +229,38 @@ pub const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-pub fn allowed(case: &str, field: &str, kafka: &str, dohle: &str) -> Option<usize> {
-    static COMPILED: OnceLock<Vec<[Regex; 4]>> = OnceLock::new();
-    let whole = |pattern: &str| Regex::new(&format!("^(?s:{pattern})$")).expect("a pattern of a difference");
-    let compiled = COMPILED.get_or_init(|| {
-        DIFFERENCES.iter().map(|d| [whole(d.case), whole(d.field), whole(d.kafka), whole(d.dohle)]).collect()
-    });
-    let given = [case, field, kafka, dohle];
-    compiled
-        .iter()
-        .position(|patterns| patterns.iter().zip(given).all(|(pattern, text)| pattern.is_match(text)))
+/// Of groups and their offsets.
+pub const OF_GROUPS: &[Difference] = &[];
+
+/// The differences that a run may show, and how often each was seen.
+#[derive(Debug)]
+pub struct Listed {
+    differences: &'static [Difference],
+    compiled: Vec<[Regex; 4]>,
+    used: Vec<usize>,
+}
+
+impl Listed {
+    pub fn new(differences: &'static [Difference]) -> Self {
+        let whole =
+            |pattern: &str| Regex::new(&format!("^(?s:{pattern})$")).expect("a pattern of a difference");
+        let compiled =
+            differences.iter().map(|d| [whole(d.case), whole(d.field), whole(d.kafka), whole(d.dohle)]);
+        Self { differences, compiled: compiled.collect(), used: vec![0; differences.len()] }
+    }
+
+    /// Whether a field may differ like this; counted if it may.
+    pub fn allow(&mut self, case: &str, field: &str, kafka: &str, dohle: &str) -> bool {
+        let given = [case, field, kafka, dohle];
+        let meant =
+            |patterns: &[Regex; 4]| patterns.iter().zip(given).all(|(pattern, text)| pattern.is_match(text));
+        let found = self.compiled.iter().position(meant);
+        found.inspect(|&at| self.used[at] += 1).is_some()
+    }
+
+    /// What is listed, and was not seen.
+    pub fn unseen(&self) -> impl Iterator<Item = &'static Difference> {
+        let counted = self.differences.iter().zip(&self.used);
+        counted.filter(|(_, times)| **times == 0).map(|(difference, _)| difference)
+    }
 }

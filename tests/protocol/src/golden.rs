@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::differences;
+use crate::differences::Listed;
 
 /// One request's name and what became of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +45,8 @@ pub fn read(script: &str) -> Vec<Answered> {
     answers
 }
 
-/// Every difference that is not one we mean, as lines for a human; the ones we mean are counted in `used`.
-pub fn compare(script: &str, kafka: &Answered, dohle: &Answered, used: &mut [usize]) -> Vec<String> {
+/// Every difference that is not one we mean, as lines for a human; the ones we mean are counted.
+pub fn compare(script: &str, kafka: &Answered, dohle: &Answered, listed: &mut Listed) -> Vec<String> {
     let case = format!("{script}/{}", kafka.case);
     let (kafka, dohle) = (fields(&kafka.lines), fields(&dohle.lines));
     let mut found = Vec::new();
@@ -57,9 +57,8 @@ pub fn compare(script: &str, kafka: &Answered, dohle: &Answered, used: &mut [usi
             if theirs == ours {
                 return;
             }
-            match differences::allowed(&case, field, theirs, ours) {
-                Some(at) => used[at] += 1,
-                None => found.push(format!("{case}\n    {field}\n      kafka {theirs}\n      dohle {ours}")),
+            if !listed.allow(&case, field, theirs, ours) {
+                found.push(format!("{case}\n    {field}\n      kafka {theirs}\n      dohle {ours}"));
             }
         };
         match (theirs, ours) {

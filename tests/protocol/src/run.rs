@@ -12,6 +12,7 @@ use dohle_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTop
 
 use crate::answer::{self, Names};
 use crate::connection::{Connection, all_versions, some_versions};
+use crate::differences::{Difference, Listed};
 use crate::golden::{self, Answered};
 
 /// What is said of a request whose connection was closed.
@@ -28,12 +29,12 @@ pub struct Run {
     at: SocketAddr,
     problems: Vec<String>,
     pub cases: usize,
-    used: Vec<usize>,
+    listed: Listed,
 }
 
 impl Run {
-    pub fn start() -> Self {
-        let target = Target::with(Given::ByFile, &[("num.partitions", "2"), ("log.retention.ms", "-1")]);
+    pub fn start(settings: &[(&str, &str)], differences: &'static [Difference]) -> Self {
+        let target = Target::with(Given::ByFile, settings);
         let at: SocketAddr = target.bootstrap().parse().expect("an address");
         let controller: SocketAddr = target.controller().parse().expect("an address");
         let mut names = Names::default();
@@ -42,7 +43,6 @@ impl Run {
         names.texts.push((at.to_string(), "<broker>".to_owned()));
         names.texts.push((controller.to_string(), "<controller>".to_owned()));
         names.texts.push((target.meta("cluster.id"), "<cluster>".to_owned()));
-        let used = vec![0; crate::differences::DIFFERENCES.len()];
         Self {
             target,
             names,
@@ -51,7 +51,7 @@ impl Run {
             at,
             problems: Vec::new(),
             cases: 0,
-            used,
+            listed: Listed::new(differences),
         }
     }
 
@@ -67,6 +67,11 @@ impl Run {
     fn go(&mut self, at: SocketAddr) {
         self.at = at;
         self.connection = None;
+    }
+
+    /// A second client's connection.
+    pub fn another(&self) -> Connection {
+        Connection::open(self.at)
     }
 
     /// The next request comes on a new connection.
@@ -90,6 +95,12 @@ impl Run {
         };
         self.keep(format!("{name} v{version}"), lines);
         response
+    }
+
+    /// Keeps an answer that was got in another way, on a connection of its own.
+    pub fn answered<R: Request>(&mut self, name: &str, version: i16, response: &R::Response) {
+        let lines = answer::lines(response, &mut self.names);
+        self.keep(format!("{name} v{version}"), lines);
     }
 
     /// Asks in the oldest, a middle and the newest version.
@@ -202,7 +213,7 @@ impl Run {
         }
         for answer in &answers {
             if let Some(kafka) = kafka.iter().find(|known| known.case == answer.case) {
-                self.problems.extend(golden::compare(script, kafka, answer, &mut self.used));
+                self.problems.extend(golden::compare(script, kafka, answer, &mut self.listed));
             }
         }
     }
@@ -215,12 +226,9 @@ impl Run {
             self.problems.push(format!("the broker panicked:\n{}", lines.join("\n")));
         }
         if self.target.kind == Kind::Dohle {
-            for (at, _) in self.used.iter().enumerate().filter(|(_, times)| **times == 0) {
-                self.problems.push(format!(
-                    "a listed difference that is none: {:?}",
-                    crate::differences::DIFFERENCES[at]
-                ));
-            }
+            let unseen = self.listed.unseen();
+            self.problems
+                .extend(unseen.map(|listed| format!("a listed difference that is none: {listed:?}")));
         }
         assert!(self.problems.is_empty(), "{} problems\n{}", self.problems.len(), self.problems.join("\n"));
     }

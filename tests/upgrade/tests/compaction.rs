@@ -14,7 +14,8 @@ const TOPIC: &str = "table";
 const KEYS: u64 = 50;
 /// Written in one turn: more than two segments of the least size.
 const RECORDS: u64 = 5000;
-const VALUE_BYTES: usize = 500;
+/// Of digits that compress to half of them at best.
+const DIGIT_GROUPS: u64 = 60;
 /// Stands for no value in what the producing tool reads.
 const NULL: &str = "-";
 const CLEANED_LIMIT: Duration = Duration::from_secs(60);
@@ -85,7 +86,8 @@ impl Life {
         let mut lines = String::new();
         for record in 0..RECORDS {
             let key = format!("key-{}", record * 7 % KEYS);
-            let value = (record % 7 != 3).then(|| format!("{turn}/{record}/{}", "v".repeat(VALUE_BYTES)));
+            let value =
+                (record % 7 != 3).then(|| format!("{turn}/{record}/{}", digits(turn * RECORDS + record)));
             writeln!(lines, "{key}:{}", value.as_deref().unwrap_or(NULL)).expect("a string takes all");
             self.latest.insert(key, (self.next_offset, value));
             self.next_offset += 1;
@@ -158,7 +160,11 @@ impl Life {
         );
         for extension in ["index", "timeindex"] {
             let indexes = files(&folder, extension);
-            accepts(&mut self.tools, "--verify-index-only", &indexes);
+            // Of a time index the tool wants a record with each of its times: after a compaction by Kafka itself, too, it may be the time
+            // of a batch whose records are gone.
+            if extension == "index" {
+                accepts(&mut self.tools, "--verify-index-only", &indexes);
+            }
             if program == Program::Dohle {
                 accepts(&mut self.tools, "--index-sanity-check", &indexes);
             }
@@ -176,4 +182,17 @@ impl Life {
         assert_eq!(printed.exit, 0, "{words:?}: {}{}", printed.out, printed.err);
         printed
     }
+}
+
+/// Digits that look like chance.
+fn digits(seed: u64) -> String {
+    let mut text = String::new();
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..DIGIT_GROUPS {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        write!(text, "{state:016x}").expect("a string takes all");
+    }
+    text
 }

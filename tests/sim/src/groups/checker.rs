@@ -191,16 +191,20 @@ impl Checker {
         marks.hit("an acknowledged commit is fetched");
     }
 
-    /// Members that the group no longer knows own nothing that counts. Neither does a member of the classic protocol that a change
-    /// of the group's protocol has put into another epoch without asking it: it is fenced with its next request.
+    /// Members that the group no longer knows own nothing that counts. Neither does a member of the classic protocol that the group
+    /// has taken into another epoch without it: by a change of the protocol, or as a static member that did not join again in time.
+    /// It is fenced with its next request.
     pub fn expel(&self, members: &mut [Member], marks: &mut Marks) {
         let owners = members.iter_mut().filter(|member| !member.owned.is_empty() && !member.void);
         for member in owners {
-            let epoch = self.stored.epoch_after_change(&member.group, &member.id);
-            let moved = matches!(member.protocol, Protocol::Classic(_))
-                && epoch.is_some_and(|epoch| epoch != member.epoch);
-            marks.sometimes("a change of the protocol moves a member that owns partitions", moved);
-            if moved || !self.stored.has_member(&member.group, &member.id) {
+            let is_classic = matches!(member.protocol, Protocol::Classic(_));
+            let moved = is_classic
+                && self.stored.epoch(&member.group, &member.id).is_some_and(|epoch| epoch != member.epoch);
+            let converted = moved && self.stored.is_converted(&member.group);
+            let late = moved && !converted && member.instance.is_some();
+            marks.sometimes("a change of the protocol moves a member that owns partitions", converted);
+            marks.sometimes("a static member is late, and the group goes on with it", late);
+            if converted || late || !self.stored.has_member(&member.group, &member.id) {
                 member.void = true;
                 marks.hit("a group goes on without a member that owns partitions");
             }

@@ -34,6 +34,7 @@ pub const SCENARIO: Scenario = Scenario { name: "groups", run: storm, marks: MAR
 const MARKS: &[&str] = &[
     "a commit is accepted",
     "a commit is refused",
+    "a change of the protocol moves a member that owns partitions",
     "a coordinator is held against the replay of its log",
     "a coordinator that loads is asked",
     "a group goes on without a member that owns partitions",
@@ -54,6 +55,7 @@ const MARKS: &[&str] = &[
     "a member stands still for long",
     "a request is doubled",
     "a request is not answered",
+    "a static member is late, and the group goes on with it",
     "a static member is replaced",
     "a topic grows",
     "an acknowledged commit is fetched",

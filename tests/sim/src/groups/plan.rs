@@ -76,7 +76,7 @@ fn planned(chance: &mut Chance, with_twins: bool) -> Plan {
     for _ in 0..chance.between(1, 3) {
         catalog.add(chance.between(1, 6) as i32);
     }
-    let mut members = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     for group in 0..chance.between(1, 2) {
         let group = Text::from(format!("g{group}"));
         let speech = *chance.pick(&[Speech::Classic, Speech::Consumer, Speech::Consumer, Speech::Both]);
@@ -87,7 +87,13 @@ fn planned(chance: &mut Chance, with_twins: bool) -> Plan {
             let instance_number = if twin { 0 } else { number };
             let instance =
                 (statics && chance.happens(700)).then(|| Text::from(format!("i{instance_number}")));
-            members.push(member(members.len(), &group, instance, speech, &catalog, chance));
+            let mut newcomer = member(members.len(), &group, instance, speech, &catalog, chance);
+            // Whoever takes a place wants what the one before it wanted: the classic protocol does not assign anew for it.
+            let same = |other: &&Member| other.group == group && other.instance == newcomer.instance;
+            if let Some(first) = members.iter().find(same).filter(|_| newcomer.instance.is_some()) {
+                newcomer.topics = first.topics.clone();
+            }
+            members.push(newcomer);
         }
     }
     Plan { settings: settings(chance), faults: Faults::default(), catalog, members }

@@ -144,13 +144,18 @@ impl Truth {
         })
     }
 
-    /// The epoch or generation of a member of a group that has changed its protocol.
-    pub fn epoch_after_change(&self, group: &Text, id: &Text) -> Option<i32> {
-        let group = self.groups.get(group).filter(|group| group.converted)?;
+    /// The epoch or generation of a member.
+    pub fn epoch(&self, group: &Text, id: &Text) -> Option<i32> {
+        let group = self.groups.get(group)?;
         match &group.classic {
             Some(classic) => Some(classic.generation),
             None => Some(group.members.get(id)?.epoch),
         }
+    }
+
+    /// Whether the group has changed its protocol while it had members.
+    pub fn is_converted(&self, group: &Text) -> bool {
+        self.groups.get(group).is_some_and(|group| group.converted)
     }
 
     /// Where the log last commits that offset.

@@ -94,7 +94,7 @@ final class Watch implements TestExecutionListener {
         String denied = thrown == null ? null : reasonIn(thrown);
         if (denied != null) row(test, Table.Verdict.DENIED, seconds, denied);
         else switch (result.getStatus()) {
-            case SUCCESSFUL -> row(test, Table.Verdict.PASSED, seconds, "");
+            case SUCCESSFUL -> row(test, Table.Verdict.PASSED, seconds, unsupported.first() == null ? "" : "without " + unsupported.first());
             case ABORTED -> row(test, Table.Verdict.SKIPPED, seconds, String.valueOf(thrown == null ? "" : thrown.getMessage()));
             case FAILED -> failedOrNotBuilt(test, seconds);
         }
