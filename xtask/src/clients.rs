@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+use crate::conformance::page;
 use crate::test::{Counts, child};
 
 /// The broker under test.
@@ -34,13 +35,31 @@ impl fmt::Display for Target {
     }
 }
 
-/// All client suites, or, to write the golden answers of Kafka's tools anew, that suite against Apache Kafka.
-pub fn run(root: &Path, target: Target, bless: bool) -> Result<Counts, String> {
-    if bless {
-        let words = [&TEST[..], &["--test", "tools"]].concat();
-        return tests(root, &words, Target::Kafka, &[("DOHLE_BLESS", "1")]);
+/// What a run of the client suites writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    Nothing,
+    /// The golden answers of Kafka's tools, by that suite against Apache Kafka.
+    Golden,
+    /// The figures of the suites of strangers, in a long run of all of them, and their page.
+    Results,
+}
+
+/// All client suites, or what writes something.
+pub fn run(root: &Path, target: Target, written: Written) -> Result<Counts, String> {
+    match written {
+        Written::Nothing => tests(root, &TEST, target, &[]),
+        Written::Golden => {
+            let words = [&TEST[..], &["--test", "tools"]].concat();
+            tests(root, &words, Target::Kafka, &[("DOHLE_BLESS", "1")])
+        }
+        Written::Results => {
+            let words = [&TEST[..], &STRANGERS].concat();
+            let counts = tests(root, &words, target, &[("DOHLE_RESULTS", "1"), ("DOHLE_TEST_FULL", "1")])?;
+            page::write(root)?;
+            Ok(counts)
+        }
     }
-    tests(root, &TEST, target, &[])
 }
 
 /// The broker killed `cycles` times under load, then every acknowledged record looked for.
@@ -53,6 +72,23 @@ pub fn soak(root: &Path, target: Target, cycles: u32, seed: Option<u64>) -> Resu
 }
 
 const TEST: [&str; 6] = ["cargo", "test", "--release", "--locked", "-p", "dohle-tests-clients"];
+
+/// The tests whose figures are on the page, in this package and one more.
+const STRANGERS: [&str; 13] = [
+    "-p",
+    "dohle-tests-conformance",
+    "--no-fail-fast",
+    "--test",
+    "java_matrix",
+    "--test",
+    "tools",
+    "--test",
+    "franz_go",
+    "--test",
+    "programs",
+    "--test",
+    "compatibility",
+];
 
 fn tests(root: &Path, words: &[&str], target: Target, settings: &[(&str, &str)]) -> Result<Counts, String> {
     let mut command = child::command(root, words)?;

@@ -79,6 +79,9 @@ enum Command {
         /// Write Apache Kafka's answers to the golden scripts
         #[arg(long)]
         bless: bool,
+        /// The long run of the suites of strangers; write their figures and docs/conformance.md
+        #[arg(long, conflicts_with = "bless")]
+        results: bool,
     },
     /// Simulated worlds from seeds; their invariants must hold
     Sim {
@@ -123,7 +126,14 @@ fn main() -> ExitCode {
         Command::Assignors { bless, cases, seed } => {
             assignors::run(root, bless.then_some(assignors::Bless { cases, seed }))
         }
-        Command::Clients { target, bless } => clients::run(root, target, bless),
+        Command::Clients { target, bless, results } => {
+            let written = match (bless, results) {
+                (true, _) => clients::Written::Golden,
+                (_, true) => clients::Written::Results,
+                _ => clients::Written::Nothing,
+            };
+            clients::run(root, target, written)
+        }
         Command::Sim { bugs: true, .. } => sim::bugs(root),
         Command::Sim { scenario, seed, seeds, tell, .. } => {
             sim::run(root, &sim::Wish { scenario, seed, seeds, tell })

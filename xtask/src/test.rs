@@ -46,7 +46,7 @@ fn suites(root: &Path) -> Result<Vec<Suite>, String> {
     let whole = units::apart(root)?.into_iter().map(|(name, package)| {
         Suite::new(&name, &["cargo", "test", "--release", "--locked", "-p", &package])
     });
-    let strangers = [Suite::new("conformance-junit", &["xtask", "conformance", "--passed"])];
+    let strangers = [Suite::new("conformance-junit", &["xtask", "conformance", "--passed", "--jobs", "4"])];
     Ok(proofs.into_iter().chain(whole).chain(strangers).collect())
 }
 

@@ -249,9 +249,13 @@ async fn clean(core: &Rc<Core>, job: &Job) {
 async fn compact(core: &Rc<Core>, job: &Job) -> Result<(), CompactionError> {
     let (found, now, began) = (job.found, core.env().clock.now(), core.env().clock.tick());
     let started = ask(core, job.owner, job.id, move |_, partition| {
-        partition.with_log(|log| log.start_compaction(found.first_dirty, found.first_uncleanable, now))
+        let start = |log: &mut Log| log.start_compaction(found.first_dirty, found.first_uncleanable, now);
+        Some((partition.with_log(start).flatten()?, partition.mark()?))
     });
-    let compaction = started.await.flatten().flatten().ok_or(CompactionError::Cancelled)?;
+    let (compaction, mark) = started.await.flatten().ok_or(CompactionError::Cancelled)?;
+    // What is compacted is never replayed by a recovery.
+    let dirs = core.shared().log_dirs.clone();
+    task::blocking(move || dirs.checkpoint(&[mark])).await?;
     let work = Work::new(core.shared(), compaction);
     let (mut work, end) = work.run(|compaction, map, pace| compaction.map(map, pace)).await;
     let end = end?;

@@ -30,6 +30,8 @@ pub struct Base {
 pub const LONE_DEFAULTS: &[(&str, &str)] = &[
     ("broker.id", "1"),
     ("controller.listener.names", ""),
+    // A lone node serves a person who waits for the first record, as Kafka's quick start does.
+    ("group.initial.rebalance.delay.ms", "0"),
     ("listeners", "PLAINTEXT://localhost:9092"),
     ("node.id", "1"),
     ("offsets.topic.replication.factor", "1"),

@@ -38,6 +38,15 @@ impl Advertised {
         Advertised(apis.chunks_exact(API_BYTES).map(api).collect())
     }
 
+    /// The first API of `needs` (`Name(key) vN`) that is not there.
+    pub fn lacks<'a>(&self, needs: &[&'a str]) -> Option<&'a str> {
+        let missing = |need: &&&str| {
+            let parsed = Need::parse(need).unwrap_or_else(|| panic!("'{need}' is no API at a version"));
+            !self.has(&parsed)
+        };
+        needs.iter().find(missing).copied()
+    }
+
     pub fn has(&self, need: &Need) -> bool {
         self.0.get(&need.key).is_some_and(|highest| *highest >= need.version)
     }

@@ -1,5 +1,6 @@
 //! What a suite came to, one row per part and broker in `tests/conformance/results/<suite>.tsv`; `docs/conformance.md` is made
-//! of these files.
+//! of these files. They are written where they are asked for, with `DOHLE_RESULTS=1`: a run that only wants to know leaves the
+//! repository as it found it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,8 +29,12 @@ impl Figures {
     }
 }
 
-/// Puts the row of `suite part` on this broker in the place of its last one; the other rows of the suite's file stay.
+/// Puts the row of `suite part` on this broker in the place of its last one, if results are asked for; the other rows of the
+/// suite's file stay.
 pub fn record(suite: &str, part: &str, version: &str, target: Kind, figures: &Figures) {
+    if std::env::var_os("DOHLE_RESULTS").is_none_or(|wanted| wanted != "1") {
+        return;
+    }
     let folder = folder();
     std::fs::create_dir_all(&folder).expect("the folder of results");
     let lock =

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::advertised::{Advertised, Need};
+use crate::advertised::Advertised;
 use crate::client::jvm;
 use crate::install;
 use crate::process::{Process, run};
@@ -89,22 +89,12 @@ impl Target {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Whether the broker that runs advertises an API.
-    pub fn serves(&self, api: i16) -> bool {
-        serves(self.port, api)
-    }
-
     /// The first API of `needs` (`Name(key) vN`) that the broker does not advertise. Kafka is taken to have all.
     pub fn lacks<'a>(&self, needs: &[&'a str]) -> Option<&'a str> {
         if self.kind == Kind::Kafka {
             return None;
         }
-        let broker = Advertised::by(&self.bootstrap());
-        let missing = |need: &&&str| {
-            let parsed = Need::parse(need).unwrap_or_else(|| panic!("'{need}' is no API at a version"));
-            !broker.has(&parsed)
-        };
-        needs.iter().find(missing).copied()
+        Advertised::by(&self.bootstrap()).lacks(needs)
     }
 
     pub fn controller(&self) -> String {
@@ -280,27 +270,6 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port in {PORTS:?}");
-}
-
-/// Whether a broker behind the port advertises an API.
-pub fn serves(port: u16, api: i16) -> bool {
-    advertised(port).contains(&api)
-}
-
-/// The keys of the APIs that a broker advertises in ApiVersions (version 0).
-fn advertised(port: u16) -> Vec<i16> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut socket =
-        TcpStream::connect_timeout(&address, Duration::from_secs(1)).expect("the broker listens");
-    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
-    // length, api key 18, version 0, correlation id 7, client id "t"
-    socket.write_all(&[0, 0, 0, 11, 0, 18, 0, 0, 0, 0, 0, 7, 0, 1, b't']).expect("a request");
-    let mut length = [0; 4];
-    socket.read_exact(&mut length).expect("an answer");
-    let mut body = vec![0; u32::from_be_bytes(length).min(1 << 16) as usize];
-    socket.read_exact(&mut body).expect("an answer");
-    // correlation id, error code, number of APIs; then key, least and most version of each
-    body[10..].chunks_exact(6).map(|api| i16::from_be_bytes([api[0], api[1]])).collect()
 }
 
 /// Whether a broker behind the port answers Metadata (version 1) with at least one broker that is alive.

@@ -1,6 +1,6 @@
 //! Groups of every client in every protocol and assignor that it has: members join, leave, are killed and stopped, under load.
 //!
-//! One test per client; all its groups play the same steps at the same time. What the members wrote down is judged by the rules of
+//! All groups of a test play the same steps at the same time. What the members wrote down is judged by the rules of
 //! `src/groups/judge.rs`: exactly once while nobody is killed, at least once and never before a commit after that.
 #![allow(clippy::disallowed_methods)] // kills real processes at real times
 
@@ -14,42 +14,48 @@ const LATER_PARTITIONS: u64 = 4;
 /// Each group: exactly once in the calm, sound in the storm, committed; and after a restart of the broker.
 const CHECKS_PER_GROUP: usize = 5;
 
+/// All clients on one broker, each in the groups that differ most. What every run has time for.
+#[test]
+fn every_client() {
+    let mut casts = vec![
+        Cast::of(Client::Java, Classic, "cooperative-sticky"),
+        Cast::of(Client::Java, Consumer, "uniform"),
+        Cast::of(Client::Java, Consumer, "range").by_pattern(),
+        Cast::of(Client::Librdkafka, Classic, "range"),
+        Cast::of(Client::Librdkafka, Consumer, "uniform").by_pattern(),
+        Cast::of(Client::FranzGo, Classic, "sticky"),
+        Cast::of(Client::FranzGo, Consumer, "range"),
+        Cast::of(Client::KafkaPython, Classic, "range"),
+        Cast::of(Client::KafkaJs, Classic, "roundrobin"),
+    ];
+    if everything() {
+        casts.push(Cast::of(Client::OldJava(JavaRelease::R2_8_2), Classic, "sticky"));
+    }
+    life("every client", casts);
+}
+
 #[test]
 fn java() {
     let of = |protocol, assignor| Cast::of(Client::Java, protocol, assignor);
-    let mut casts = vec![
-        of(Classic, "range"),
-        of(Classic, "cooperative-sticky"),
-        of(Consumer, "uniform"),
-        of(Consumer, "uniform").by_pattern(),
-    ];
-    if everything() {
-        casts.extend([of(Classic, "roundrobin"), of(Classic, "sticky"), of(Consumer, "range")]);
-        casts.push(of(Classic, "range").by_pattern());
-    }
-    life(Client::Java, casts);
+    let mut casts = classics(Client::Java, &["range", "cooperative-sticky", "roundrobin", "sticky"]);
+    casts.extend([of(Consumer, "uniform"), of(Consumer, "range")]);
+    casts.extend([of(Consumer, "uniform").by_pattern(), of(Classic, "range").by_pattern()]);
+    life_by_itself(Client::Java, casts);
 }
 
 #[test]
 fn old_java() {
-    life(
-        Client::OldJava(JavaRelease::R2_8_2),
-        classics(
-            Client::OldJava(JavaRelease::R2_8_2),
-            &["range", "roundrobin", "sticky", "cooperative-sticky"],
-        ),
-    );
+    let client = Client::OldJava(JavaRelease::R2_8_2);
+    life_by_itself(client, classics(client, &["range", "roundrobin", "sticky", "cooperative-sticky"]));
 }
 
 #[test]
 fn librdkafka() {
     let of = |protocol, assignor| Cast::of(Client::Librdkafka, protocol, assignor);
     let mut casts = classics(Client::Librdkafka, &["cooperative-sticky", "range", "roundrobin"]);
-    casts.extend([of(Consumer, "uniform"), of(Consumer, "uniform").by_pattern()]);
-    if everything() {
-        casts.extend([of(Consumer, "range"), of(Classic, "range").by_pattern()]);
-    }
-    life(Client::Librdkafka, casts);
+    casts.extend([of(Consumer, "uniform"), of(Consumer, "range")]);
+    casts.extend([of(Consumer, "uniform").by_pattern(), of(Classic, "range").by_pattern()]);
+    life_by_itself(Client::Librdkafka, casts);
 }
 
 #[test]
@@ -57,32 +63,35 @@ fn franz_go() {
     let of = |protocol, assignor| Cast::of(Client::FranzGo, protocol, assignor);
     let mut casts = classics(Client::FranzGo, &["cooperative-sticky", "sticky", "range", "roundrobin"]);
     casts.extend([of(Consumer, "uniform"), of(Consumer, "range"), of(Classic, "range").by_pattern()]);
-    life(Client::FranzGo, casts);
+    life_by_itself(Client::FranzGo, casts);
 }
 
 #[test]
 fn kafka_python() {
-    life(
-        Client::KafkaPython,
-        classics(Client::KafkaPython, &["cooperative-sticky", "range", "roundrobin", "sticky"]),
-    );
+    // Not cooperative-sticky: a member that comes back from a long pause claims what it had, and the leader (in `assign`, where
+    // the last claim wins, whatever its generation) gives it that before the owner has let go. With any broker.
+    life_by_itself(Client::KafkaPython, classics(Client::KafkaPython, &["range", "roundrobin", "sticky"]));
 }
 
 #[test]
 fn kafkajs() {
-    life(Client::KafkaJs, classics(Client::KafkaJs, &["roundrobin"]));
+    life_by_itself(Client::KafkaJs, classics(Client::KafkaJs, &["roundrobin"]));
 }
 
-/// The classic groups of a client: the first two assignors, unless everything is asked for.
 fn classics(client: Client, assignors: &[&'static str]) -> Vec<Cast> {
-    let count = if everything() { assignors.len() } else { 2 };
-    assignors.iter().take(count).map(|a| Cast::of(client, Classic, a)).collect()
+    assignors.iter().map(|a| Cast::of(client, Classic, a)).collect()
 }
 
-fn life(client: Client, casts: Vec<Cast>) {
+/// A client in all its groups on a broker of its own, only in a full run.
+fn life_by_itself(client: Client, casts: Vec<Cast>) {
+    if everything() {
+        life(client.name(), casts);
+    }
+}
+
+fn life(who: &str, casts: Vec<Cast>) {
     let owed = casts.len() * CHECKS_PER_GROUP;
-    let name = format!("groups of {}", client.name());
-    let Some((mut target, mut scene)) = Scene::open(&name, casts) else { return };
+    let (mut target, mut scene) = Scene::with_broker(&format!("groups of {who}"), casts);
     calm(&mut scene);
     storm(&mut scene);
     restart(&mut target, &mut scene);
@@ -111,7 +120,9 @@ fn calm(scene: &mut Scene) {
 fn storm(scene: &mut Scene) {
     scene.run_load();
     scene.kill("c");
-    scene.settle(2);
+    if everything() {
+        scene.settle(2);
+    }
     scene.stop("b");
     std::thread::sleep(LONG_PAUSE);
     scene.settle(1);

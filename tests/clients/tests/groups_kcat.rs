@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::groups::load::Load;
-use dohle_tests_clients::groups::scene::{PARTITIONS, TOPIC};
+use dohle_tests_clients::groups::scene::{PARTITIONS, SETTINGS, TOPIC};
 use dohle_tests_clients::install;
 use dohle_tests_clients::process::Process;
-use dohle_tests_clients::target::{Kind, Target};
+use dohle_tests_clients::target::{Given, Target};
 
 const PROTOCOLS: [&str; 3] = ["range", "cooperative-sticky", "consumer"];
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 /// Long enough to join, to be dealt partitions, and to read some.
-const TO_JOIN: Duration = Duration::from_secs(6);
-const JOIN_GROUP: i16 = 11;
+const TO_JOIN: Duration = Duration::from_secs(4);
 
 #[test]
 fn kcat_in_groups() {
@@ -27,11 +26,7 @@ fn kcat_in_groups() {
         eprintln!("\n*** kcat is not installed and cannot be without root: ITS GROUPS DO NOT RUN HERE ***\n");
         return;
     };
-    let target = Target::start();
-    if target.kind == Kind::Dohle && !target.serves(JOIN_GROUP) {
-        eprintln!("\n*** the broker does not advertise groups: THE CHECKS OF kcat DO NOT RUN ***\n");
-        return;
-    }
+    let target = Target::with(Given::ByFile, &SETTINGS);
     let mut checks = Checks::of("groups of kcat");
     let load = Load::on(TOPIC, PARTITIONS, &target.bootstrap(), target.folder());
     load.run();

@@ -138,6 +138,24 @@ impl Program {
         self
     }
 
+    /// Waits until it has said something, then ends it if it does not end by itself.
+    pub fn says(mut self, words: &str, limit: Duration) -> String {
+        let began = Instant::now();
+        while !self.said().contains(words) {
+            let ended = self.process.ended();
+            let late = began.elapsed() > limit;
+            // What it said between the look and its end counts.
+            assert!(
+                (ended.is_none() && !late) || self.said().contains(words),
+                "{} ({ended:?}) does not say '{words}' within {limit:?}\n{}",
+                self.name,
+                self.process.log_tail()
+            );
+            std::thread::sleep(POLL);
+        }
+        self.said()
+    }
+
     /// SIGTERM, as Kafka's system tests end a consumer that runs without end; its shutdown hook prints the rest.
     pub fn stop(mut self, limit: Duration) -> Program {
         let ended = self.process.terminate(limit);

@@ -33,7 +33,7 @@ impl History {
         History { host, ledgers: BTreeMap::new(), folder: folder.to_owned() }
     }
 
-    /// Plays all of it. `topic` has one partition, with records that come by one fetch; the partitions of `other` are two.
+    /// Plays all that needs no transaction. `topic` has one partition, with records that come by one fetch; the partitions of `other` are two.
     pub fn play(&mut self, topic: &'static str, other: &str) {
         self.host.alter("by-hand", &format!("topic={other} partition=0 offset=3"));
         self.host.alter("by-hand", &format!("topic={other} partition=1 offset=4 metadata=why"));
@@ -70,6 +70,10 @@ impl History {
         self.host.forget("by-hand", &format!("topic={other} partition=1"));
         self.host.remove("classic");
         self.host.remove("consumer");
+    }
+
+    /// An offset that a transaction commits.
+    pub fn play_a_transaction(&mut self, other: &str) {
         self.host.promise("promised", &format!("topic={other} partition=0 offset=7"));
         self.host.keep();
     }

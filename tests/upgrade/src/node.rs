@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dohle_tests_clients::client::jvm;
 use dohle_tests_clients::process::{Process, run};
-use dohle_tests_clients::target::{Kind, answers, dohle_binary, free_port, kafka_class_path, serves};
+use dohle_tests_clients::target::{Kind, answers, dohle_binary, free_port, kafka_class_path};
 use tempfile::TempDir;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -121,11 +121,6 @@ impl Node {
             Program::Kafka => JVM_TERMINATED,
         };
         assert!(status.code() == Some(wanted), "{program:?} ended with {status}\n{}", process.log_tail());
-    }
-
-    /// Whether the program that runs advertises an API.
-    pub fn serves(&self, api: i16) -> bool {
-        serves(self.port, api)
     }
 
     pub fn bootstrap(&self) -> String {

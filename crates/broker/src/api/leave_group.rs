@@ -2,7 +2,8 @@
 
 use dohle_coordinator::groups::{Ask, Response};
 use dohle_types::ErrorCode;
-use dohle_wire::messages::{LeaveGroupRequest, LeaveGroupResponse};
+use dohle_wire::messages::leave_group_request::LeaveGroupRequest;
+use dohle_wire::messages::leave_group_response::LeaveGroupResponse;
 
 use crate::coordinator::errors::told;
 use crate::coordinator::groups;
@@ -13,6 +14,7 @@ pub async fn handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupR
         return refuse(ErrorCode::InvalidGroupId);
     }
     let group = request.group_id.clone();
+    // The coordinator reads and answers in the shape of the version.
     match groups::ask(&context, &group, Ask::LeaveGroup(request)).await {
         Ok(Response::LeaveGroup(response)) => response,
         Ok(other) => unreachable!("a member that leaves is answered as one, not by {other:?}"),

@@ -75,7 +75,7 @@ impl Log {
         }
         let active = self.segments.len() - 1;
         let stable = self.last_stable_offset(high_watermark);
-        let open = |at: &usize| self.segment_end(*at) <= stable && self.is_stored(*at);
+        let open = |at: &usize| self.segment_end(*at) <= stable && self.is_settled(*at);
         let count = (0..active).take_while(open).count();
         let held_back = count < active;
         // To be asked again when something has been flushed, which markers are too.
@@ -90,6 +90,14 @@ impl Log {
             max_lag_ms: self.settings.max_compaction_lag_ms.max(0),
             min_ratio: self.settings.min_cleanable_dirty_ratio,
         }
+    }
+}
+
+impl Log {
+    /// Whether a segment is stored so well that recovery never replays it: what a compaction takes out of it would be missing among
+    /// what is known of producers, should what they wrote since be lost.
+    pub(super) fn is_settled(&self, at: usize) -> bool {
+        self.segment_end(at) < self.recovery_point && self.is_stored(at)
     }
 }
 

@@ -157,6 +157,8 @@ impl Log {
 
     /// Starts to compact `[first_dirty, up_to)`, as [`Log::examine`] has found them. `None` when there is nothing to do, when one is under
     /// way, or when the log is out of service.
+    ///
+    /// The caller stores [`Log::recovery_point`] in the checkpoint before anything is swapped in.
     pub fn start_compaction(
         &mut self,
         first_dirty: Offset,
@@ -166,7 +168,7 @@ impl Log {
         let busy = self.compaction.is_running() || self.compaction.is_swapping() || self.failure.is_some();
         let count =
             self.segments.partition_point(|segment| segment.base < up_to).min(self.segments.len() - 1);
-        let stored = (0..count).all(|at| self.is_stored(at));
+        let stored = (0..count).all(|at| self.is_settled(at));
         if busy || count == 0 || !stored || self.segment_end(count - 1) > up_to {
             return None;
         }

@@ -80,7 +80,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores everything, under `.cleaned` names that are not durable yet.
+    /// Stores everything, under durable `.cleaned` names.
     pub fn finish(mut self, aborted: Vec<AbortedTransaction>) -> Result<Segment, CompactionError> {
         self.write()?;
         for aborted in aborted {
@@ -96,6 +96,8 @@ impl Writer {
         let file = self.file.take().expect("a segment that is finished has a file");
         let _stored = file.sync_data().map_err(failed("flushing", &path))?;
         self.segment.file = Some(file);
+        // A name that a crash could take would take its new name with it, and leave the others: a log without its indexes.
+        let _stored = self.disk.sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
         Ok(self.segment)
     }
 

@@ -138,3 +138,8 @@ pub fn read_all(log: &mut Log) -> Vec<Batch> {
 pub fn exists(world: &World, path: &Path) -> bool {
     world.context.disk.metadata(path).unwrap().is_some()
 }
+
+/// What an invariant says of what was found, by its name.
+pub fn fail_unless(holds: bool, invariant: &str, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{invariant}: {}", what())) }
+}

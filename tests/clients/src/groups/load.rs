@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Session};
+use crate::client::{Client, Session, everything};
 use crate::content::Contents;
 
 /// What franz-go says when the broker dies before it has a producer id.
 const NOT_BEGUN: [&str; 1] = ["unable to initialize a producer ID"];
 const BURST: u64 = 120;
-const BETWEEN_BURSTS: Duration = Duration::from_millis(40);
+const BETWEEN_BURSTS: Duration = Duration::from_millis(120);
+const BETWEEN_BURSTS_OF_A_FULL_RUN: Duration = Duration::from_millis(40);
 const POLL: Duration = Duration::from_millis(5);
 /// A broker may be away meanwhile.
 const REST_LIMIT: Duration = Duration::from_secs(120);
@@ -101,6 +102,6 @@ fn write(shared: &Shared, session: &mut Session, topic: &str, contents: Contents
             "{topic}: records of the load that are in their place"
         );
         shared.count.store(from + BURST, Ordering::SeqCst);
-        std::thread::sleep(BETWEEN_BURSTS);
+        std::thread::sleep(if everything() { BETWEEN_BURSTS_OF_A_FULL_RUN } else { BETWEEN_BURSTS });
     }
 }

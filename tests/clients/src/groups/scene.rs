@@ -16,7 +16,7 @@ use super::member::{Host, Part, Protocol, Reads, ledger_path};
 use crate::checks::Checks;
 use crate::client::Client;
 use crate::content::Contents;
-use crate::target::{Given, Kind, Target};
+use crate::target::{Given, Target};
 
 /// The topic that every group reads, under load.
 pub const TOPIC: &str = "load-a";
@@ -46,8 +46,6 @@ pub const SETTINGS: [(&str, &str); 8] = [
     ("group.consumer.min.heartbeat.interval.ms", "100"),
     ("group.consumer.heartbeat.interval.ms", "500"),
 ];
-const JOIN_GROUP: i16 = 11;
-const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
 
 /// A group, and how its members take part unless a step says otherwise.
 #[derive(Debug, Clone)]
@@ -101,20 +99,11 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// What a broker must advertise to play on.
-    pub fn is_playable(serves: impl Fn(i16) -> bool) -> bool {
-        [JOIN_GROUP, CONSUMER_GROUP_HEARTBEAT].into_iter().all(serves)
-    }
-
-    /// A broker and a scene on it. `None`, loudly, when the broker does not serve groups.
-    pub fn open(name: &str, casts: Vec<Cast>) -> Option<(Target, Scene)> {
+    /// A broker and a scene on it.
+    pub fn with_broker(name: &str, casts: Vec<Cast>) -> (Target, Scene) {
         let target = Target::with(Given::ByFile, &SETTINGS);
-        if target.kind == Kind::Dohle && !Scene::is_playable(|api| target.serves(api)) {
-            eprintln!("\n*** the broker does not advertise groups: THE CHECKS OF {name} DO NOT RUN ***\n");
-            return None;
-        }
         let scene = Scene::on(name, casts, &target.bootstrap(), target.folder());
-        Some((target, scene))
+        (target, scene)
     }
 
     /// A scene on a broker that runs; the topic is created, nobody is there yet.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dohle_tests_clients::checks::Checks;
-use dohle_tests_clients::client::Client;
+use dohle_tests_clients::client::{Client, everything};
 use dohle_tests_clients::target::free_port;
 use dohle_tests_conformance::programs::{Program, Stage};
 use serde_json::{Value, json};
@@ -56,9 +56,13 @@ fn round_trip() {
     stage.passed();
 }
 
-/// Two agents at once: one reads as a group, the other gives each of its threads all partitions.
+/// Two agents at once: one reads as a group, the other gives each of its threads all partitions. Part of the long run: the
+/// workload sleeps for a minute before it looks whether it is done.
 #[test]
 fn consume_bench() {
+    if !everything() {
+        return println!("*** trogdor consume-bench RUNS IN THE LONG RUN ONLY (DOHLE_TEST_FULL=1)");
+    }
     let Some(stage) = Stage::of("trogdor consume-bench", &SETTINGS) else { return };
     status(produce(&stage, "bench[0-1]", 20_000));
     let consume = |threads: u32, group: &str, topics: Value| {
@@ -168,9 +172,10 @@ fn status(agent: Program) -> Value {
     status_within(agent, LIMIT)
 }
 
-/// What the task told at its end.
+/// What the task told at its end. The agent has said all when it begins to shut down; how it goes on is not waited for: two hooks of
+/// its process stop one REST server, and now and then neither comes to an end.
 fn status_within(agent: Program, limit: Duration) -> Value {
-    let said = agent.succeeds(limit).said();
+    let said = agent.says("Running agent shutdown hook", limit);
     let told =
         said.split_once("Task succeeded with status ").unwrap_or_else(|| panic!("no success:\n{said}")).1;
     let mut values = serde_json::Deserializer::from_str(told).into_iter();

@@ -16,6 +16,11 @@ use dohle_wire::{ApiKey, Text};
 
 use crate::{classic, consumer_groups};
 
+/// Partitions of a topic, by name and id.
+type OfTopic<'a> = (&'a str, TopicId, &'a [i32]);
+/// Partitions of a topic, by name.
+type OfName<'a> = (&'a str, &'a [i32]);
+
 /// From this version on a fetch may name several groups.
 const GROUPS_SINCE: i16 = 8;
 
@@ -236,7 +241,7 @@ fn fetched(run: &mut Run, one: &Named, other: &Named, unknown: &Named) {
     commit(run, "o-fetch", "o-other", 0, 19);
     let (a, b, c) = (one, other, unknown);
     for version in all_versions(ApiKey::OffsetFetch) {
-        let cases: &[(&str, &str, Option<&[(&str, TopicId, &[i32])]>)] = &[
+        let cases: &[(&str, &str, Option<&[OfTopic<'_>]>)] = &[
             ("all", "o-fetch", None),
             ("no topics", "o-fetch", Some(&[])),
             ("one", "o-fetch", Some(&[(a.name, a.id, &[0])])),
@@ -314,7 +319,7 @@ fn deleted(run: &mut Run) {
         });
         OffsetDeleteRequest { group_id: group.into(), topics: topics.collect() }
     };
-    let cases: &[(&str, &str, &[(&str, &[i32])])] = &[
+    let cases: &[(&str, &str, &[OfName<'_>])] = &[
         ("no group", "", &[("o-one", &[0])]),
         ("no group, no topics", "", &[]),
         ("unknown group", "o-nowhere", &[("o-one", &[0])]),

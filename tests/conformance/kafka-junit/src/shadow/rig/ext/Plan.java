@@ -2,6 +2,7 @@ package rig.ext;
 
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.metadata.FeatureLevelRecord;
+import org.apache.kafka.server.common.Feature;
 import org.apache.kafka.common.security.auth.SecurityProtocol;
 import org.apache.kafka.common.test.JaasUtils;
 import org.apache.kafka.common.test.TestKitNode;
@@ -176,14 +177,24 @@ final class Plan {
         f.put("cluster.id", kit.clusterId());
         f.put("node.id", Integer.toString(id));
         f.put("release.version", kit.bootstrapMetadata().metadataVersion().version());
-        for (var r : kit.bootstrapMetadata().records())
-            if (r.message() instanceof FeatureLevelRecord feature) f.put("feature." + feature.name(), Short.toString(feature.featureLevel()));
+        levels().forEach((name, level) -> f.put("feature." + name, Short.toString(level)));
         f.put("directories", String.join(",", directories(id)));
         f.put("metadata.log.dir", (controller != null ? controller : broker).metadataDirectory());
         f.put("controller.listener.name", controllerListener);
         f.put("dynamic.quorum", Boolean.toString(dynamic()));
         if (controller != null) initialControllers(id).ifPresent(voters -> f.put("initial.controllers", voters));
         return f;
+    }
+
+    /** The level of each feature. Records do not tell of level 0: where other features than the metadata's version have one, it is the rest's. */
+    private Map<String, Short> levels() {
+        Map<String, Short> levels = new TreeMap<>();
+        for (var r : kit.bootstrapMetadata().records())
+            if (r.message() instanceof FeatureLevelRecord feature) levels.put(feature.name(), feature.featureLevel());
+        if (levels.size() > 1)
+            for (Feature feature : Feature.PRODUCTION_FEATURES)
+                if (feature != Feature.KRAFT_VERSION) levels.putIfAbsent(feature.featureName(), (short) 0);
+        return levels;
     }
 
     /** Whom a node that starts as a voter of a dynamic quorum is told of. */
