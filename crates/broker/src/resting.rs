@@ -57,6 +57,11 @@ impl Rested {
         self.due.is_some_and(|due| due <= now)
     }
 
+    /// How long its files stay when its topic is deleted, whose settings are gone by then.
+    pub fn file_delete_delay_ms(&self) -> i64 {
+        self.settings.file_delete_delay_ms
+    }
+
     /// Its topic has other settings now: retention looks at the next occasion.
     pub fn follow(&mut self, settings: &Arc<TopicSettings>) {
         if self.settings != *settings {

@@ -216,14 +216,17 @@ impl Core {
             return;
         }
         self.topic_settings.borrow_mut().remove(&id.topic);
-        let open = self.opened_partition(id);
         // One that is being opened is given up when it is open.
         if matches!(self.partitions.borrow().get(&id), Some(Slot::Opening(_))) {
             return;
         }
-        self.partitions.borrow_mut().remove(&id);
+        let (open, delay_ms) = match self.partitions.borrow_mut().remove(&id) {
+            Some(Slot::Open(open)) => (Some(open), None),
+            Some(Slot::Resting(rested)) => (None, Some(rested.file_delete_delay_ms())),
+            Some(Slot::Opening(_)) | None => (None, None),
+        };
         info!(partition = %id.partition, topic = name, id = %id.topic, "deleting a partition");
-        upkeep::put_aside(self, open, name.to_owned(), id);
+        upkeep::put_aside(self, open, delay_ms, name.to_owned(), id);
     }
 
     fn refresh_settings(self: &Rc<Self>, image: &Image, id: TopicPartition) {

@@ -129,10 +129,18 @@ async fn set_stray_aside(core: &Rc<Core>, name: String, partition: PartitionInde
 }
 
 /// Puts aside the folder of a partition that is gone, and removes it after `file.delete.delay.ms`.
-pub fn put_aside(core: &Rc<Core>, open: Option<Rc<Partition>>, topic: String, id: TopicPartition) {
+pub fn put_aside(
+    core: &Rc<Core>,
+    open: Option<Rc<Partition>>,
+    delay_ms: Option<i64>,
+    topic: String,
+    id: TopicPartition,
+) {
     let core = core.clone();
     let log = open.and_then(|open| open.take_log(ErrorCode::UnknownTopicOrPartition));
-    let delay = log.as_ref().map_or(60_000, |log| log.settings().file_delete_delay_ms);
+    let delay = log.as_ref().map(|log| log.settings().file_delete_delay_ms).or(delay_ms);
+    // One that was never opened: what the broker does with topics that say nothing.
+    let delay = delay.unwrap_or_else(|| core.config().long("log.segment.delete.delay.ms"));
     drop(log);
     task::spawn(async move {
         let dirs = core.shared().log_dirs.clone();
