@@ -304,7 +304,9 @@ impl LogDirs {
     pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(directory) = self.directory_of(folder) else { return };
         let mut places = self.places();
-        let Some(place) = places.get_mut(&(topic.to_owned(), id.partition)) else { return };
+        // Where it was may be a younger topic of its name by now, of which this says nothing.
+        let place = places.get_mut(&(topic.to_owned(), id.partition));
+        let Some(place) = place.filter(|place| place.topic == Some(id.topic)) else { return };
         place.closed = Some(*closed);
         drop(places);
         directory.checkpoints().note(&Mark {

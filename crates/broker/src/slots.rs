@@ -115,12 +115,13 @@ impl Core {
         let Some(Slot::Opening(waiting)) = self.partitions.borrow_mut().remove(&id) else { return };
         let is_there =
             image.topics.by_id(id.topic).is_some_and(|topic| topic.partitions.get(id.partition).is_some());
-        if !waiting.is_empty() {
-            self.open(id, waiting);
-        } else if let Some(rested) = rested.filter(|_| is_there) {
+        if let Some(rested) = rested {
             self.partitions.borrow_mut().insert(id, Slot::Resting(rested));
             // Its settings may have changed while it was being closed.
             self.refresh_resting(&image, id);
+        }
+        if !waiting.is_empty() {
+            self.open(id, waiting);
         }
         if !is_there {
             self.give_up(id, name);

@@ -225,14 +225,18 @@ impl Log {
 
     /// Closes the files of segments; the next use opens them again. What is being flushed stays open until that is done.
     pub fn let_go_of_files(&mut self) {
-        for segment in &mut self.segments {
-            segment.file = None;
-        }
+        self.segments.iter_mut().for_each(|segment| segment.used = false);
+        self.close_unused_files();
     }
 
     /// Lets go of what was not used since the last time.
     fn rest(&mut self) {
         self.tail.rest();
+        self.close_unused_files();
+    }
+
+    /// A segment that compaction has made, and that has not got its name yet, can be read through its open file only.
+    fn close_unused_files(&mut self) {
         let nameless = self.compaction.swapping_base();
         for segment in &mut self.segments {
             if !std::mem::take(&mut segment.used) && nameless != Some(segment.base) {
