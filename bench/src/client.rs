@@ -15,11 +15,11 @@ mod produce;
 mod report;
 mod topic;
 
-pub use clock::Moment;
+pub use clock::{Moment, today};
 pub use connection::Connection;
-pub use consume::consume;
+pub use consume::{consume, end_of_log};
 pub use end_to_end::end_to_end;
 pub use load::{Codec, Load, ReadBack};
 pub use produce::produce;
-pub use report::LoadReport;
+pub use report::{LoadReport, Stalls};
 pub use topic::Topic;

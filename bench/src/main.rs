@@ -31,7 +31,13 @@ enum Command {
     /// Produces at a fixed rate and reads at the tail; latencies from the moment a batch was due; prints JSON.
     EndToEnd(Load),
     /// Starts brokers in alternation, each on one core and the client on the other, and compares what they cost.
-    Pair(pair::Options),
+    Pair(Box<pair::Options>),
+    /// Grows one quantity after the other and fails when a cost grows faster than it may.
+    Grow(pair::grow::Options),
+    /// Kafka's own load tools and librdkafka against both brokers.
+    Standard(pair::standard::Options),
+    /// Makes the documents from the samples that `pair --json` has gathered.
+    Report(pair::document::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +46,9 @@ fn main() -> ExitCode {
         Command::Consume(read) => client::consume(&read).map(|report| print_json(&report.to_json())),
         Command::EndToEnd(load) => client::end_to_end(&load).map(|report| print_json(&report.to_json())),
         Command::Pair(options) => pair::run(&options),
+        Command::Grow(options) => pair::grow::run(&options),
+        Command::Standard(options) => pair::standard::run(&options),
+        Command::Report(options) => pair::document::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

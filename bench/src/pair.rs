@@ -5,179 +5,179 @@
 //! *raw pairs are kept* (the JSON has every sample, also those thrown away for noise, marked).
 
 mod broker;
+mod broker_file;
+mod contestant;
+mod crowds;
+pub mod document;
 mod groups;
+pub mod grow;
 mod kafka;
+mod lab;
+mod loads;
 mod machine;
 mod measure;
 mod process;
 mod report;
+mod results;
 mod scenario;
 mod smoke;
+pub mod standard;
+mod syscalls;
+mod table;
 
-use std::path::PathBuf;
-
-use clap::Args;
+pub use lab::{Lab, Options};
 
 use crate::Outcome;
-use broker::Contestant;
-use machine::Machine;
-use report::Report;
-use scenario::{SCENARIOS, Scenario};
+use contestant::Contestant;
+use loads::Life;
+use results::{Results, Sample};
+use scenario::{Measure, Scenario};
 
-#[derive(Clone, Debug, Args)]
-pub struct Options {
-    /// Which scenarios; without it, those whose figures are promised. `list` prints all.
-    #[arg(long)]
-    pub scenario: Vec<String>,
-    /// How often each broker is measured per scenario.
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
-    /// Gigabytes of values per measured run.
-    #[arg(long, default_value_t = 4.0)]
-    pub volume_gb: f64,
-    /// Gigabytes in and out before memory is read.
-    #[arg(long, default_value_t = 5.0)]
-    pub memory_gb: f64,
-    /// Gigabytes before a measured run, for the broker to warm up.
-    #[arg(long, default_value_t = 3.0)]
-    pub warm_gb: f64,
-    /// Seconds at rest that idle CPU is read over.
-    #[arg(long, default_value_t = 10)]
-    pub idle_seconds: u64,
-    /// Members of a large group, and partitions of the topic that it reads.
-    #[arg(long, default_value_t = 1_000)]
-    pub group_members: usize,
-    /// Groups of one member.
-    #[arg(long, default_value_t = 10_000)]
-    pub groups: usize,
-    /// Seconds of heartbeats and of commits at a fixed rate; as many again before them to warm up.
-    #[arg(long, default_value_t = 15)]
-    pub group_seconds: u64,
-    /// Committed offsets that a coordinator has to load.
-    #[arg(long, default_value_t = 1_000_000)]
-    pub offsets: u64,
-    /// Every scenario, tiny, against Dohle only; the figures mean nothing, but everything must work.
-    #[arg(long)]
-    pub smoke: bool,
-    /// Leave Apache Kafka out.
-    #[arg(long)]
-    pub without_kafka: bool,
-    /// Leave Dohle out.
-    #[arg(long)]
-    pub without_dohle: bool,
-    /// The binary to measure; without it, the one beside this program.
-    #[arg(long)]
-    pub dohle: Option<PathBuf>,
-    /// Where brokers keep their data; a folder on the disk that is to be measured.
-    #[arg(long)]
-    pub folder: Option<PathBuf>,
-    /// Write everything here as JSON.
-    #[arg(long)]
-    pub json: Option<PathBuf>,
-    /// Write the tables into this document, between its markers.
-    #[arg(long)]
-    pub report: Option<PathBuf>,
-    /// Do not set the machine to cubic while measuring (it needs to be root, and is put back at the end).
-    #[arg(long)]
-    pub keep_congestion_control: bool,
-}
-
-/// What every measurement needs.
-#[derive(Debug)]
-pub struct Lab {
-    pub options: Options,
-    pub machine: Machine,
-    pub dohle: PathBuf,
-    pub kafka: Option<kafka::Libraries>,
-}
-
-impl Lab {
-    fn open(options: &Options) -> Outcome<Self> {
-        let machine = Machine::prepare(options)?;
-        let dohle = options.dohle.clone().map_or_else(broker::beside_us, Ok)?;
-        if !options.without_dohle && !dohle.exists() {
-            return Err(
-                format!("{} is not there: cargo build --release -p dohle-node", dohle.display()).into()
-            );
-        }
-        let kafka =
-            if options.without_kafka || options.smoke { None } else { Some(kafka::Libraries::find()?) };
-        Ok(Self { options: options.clone(), machine, dohle, kafka })
-    }
-
-    /// Whether this contestant takes part.
-    fn takes_part(&self, contestant: Contestant) -> bool {
-        match contestant {
-            Contestant::Kafka(_) => self.kafka.is_some(),
-            Contestant::Dohle(_) => !self.options.without_dohle,
-        }
-    }
-}
-
-/// Runs the chosen scenarios and prints the report.
+/// Runs the chosen scenarios, prints their tables and keeps the samples.
 pub fn run(options: &Options) -> Outcome<()> {
     if options.scenario.iter().any(|name| name == "list") {
-        SCENARIOS.iter().for_each(|scenario| println!("{:<12} {}", scenario.name, scenario.about));
-        return Ok(());
+        return list(options);
     }
     if options.smoke {
         return smoke::run(options);
     }
     let chosen = chosen(options)?;
     let lab = Lab::open(options)?;
-    let mut report = Report::new(&lab);
-    let mut failed = Vec::new();
-    for scenario in chosen {
-        println!("\n{}: {}", scenario.name, scenario.about);
-        match measured(&lab, scenario) {
-            Ok(samples) => report.add(scenario, samples),
-            Err(error) => {
-                println!("  FAILED: {error}");
-                failed.push(scenario.name);
-            }
+    let mut results = Results { runs: vec![lab.run()], samples: Vec::new() };
+    if let Some(path) = &options.json {
+        results.append(path)?;
+    }
+    for together in in_lives(&chosen, options.one_life) {
+        for scenario in &together {
+            println!("\n{}: {}", scenario.name, scenario.about);
+        }
+        results.samples.extend(measured(&lab, &together)?);
+        for scenario in &together {
+            println!("\n### {}\n\n{}", scenario.name, report::table(scenario, &results.of(&scenario.name)));
         }
     }
-    report.write(options)?;
+    let failed: Vec<&str> =
+        results.samples.iter().filter(|s| s.failed.is_some()).map(|s| s.scenario.as_str()).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join(", ")).into()) }
+}
+
+fn list(options: &Options) -> Outcome<()> {
+    for scenario in table::scenarios() {
+        let promised = if scenario.promised { "*" } else { " " };
+        println!("{promised} {:<16} {}", scenario.name, scenario.about);
+    }
+    let cells: Vec<Scenario> = table::matrix().collect();
+    println!("  {:<16} throughput crossed: {} cells, as {}", "matrix-*", cells.len(), cells[0].name);
+    println!("\nWith a star: promised, and run when nothing is named. `name*` means all that begin so.");
+    for file in broker_file::BrokerFile::all(&options.broker)? {
+        println!("Broker {}: {}", file.name, file.about);
+    }
+    Ok(())
 }
 
 fn chosen(options: &Options) -> Outcome<Vec<&'static Scenario>> {
     if options.scenario.is_empty() {
-        return Ok(SCENARIOS.iter().filter(|scenario| scenario.promised).collect());
+        return Ok(scenario::all().iter().filter(|scenario| scenario.promised).collect());
     }
-    let named = |name: &String| {
-        let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
-        found.ok_or_else(|| format!("there is no scenario {name}; --scenario list prints all").into())
-    };
-    options.scenario.iter().map(named).collect()
+    let mut chosen = Vec::new();
+    for name in &options.scenario {
+        chosen.extend(scenario::named(name)?);
+    }
+    Ok(chosen)
 }
 
-/// One reading of one contestant.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    pub contestant: Contestant,
-    pub round: usize,
-    pub metrics: scenario::Metrics,
-    pub noise: machine::Noise,
+/// What is measured in one life of each broker: each scenario by itself or, when asked for, neighbours that can share.
+fn in_lives(chosen: &[&'static Scenario], one_life: bool) -> Vec<Vec<&'static Scenario>> {
+    let mut lives: Vec<Vec<&Scenario>> = Vec::new();
+    for &scenario in chosen {
+        let shares = |last: &Vec<&Scenario>| {
+            one_life
+                && last[0].shares_a_broker()
+                && scenario.shares_a_broker()
+                && last[0].contestants == scenario.contestants
+        };
+        match lives.last_mut() {
+            Some(last) if shares(last) => last.push(scenario),
+            _ => lives.push(vec![scenario]),
+        }
+    }
+    lives
 }
 
 /// Every contestant `rounds` times, in an order that turns round.
-fn measured(lab: &Lab, scenario: &Scenario) -> Outcome<Vec<Sample>> {
-    let mut order: Vec<Contestant> =
-        scenario.contestants.iter().copied().filter(|contestant| lab.takes_part(*contestant)).collect();
-    let rounds = if scenario.deterministic { 1 } else { lab.options.rounds.max(1) };
+fn measured(lab: &Lab, together: &[&Scenario]) -> Outcome<Vec<Sample>> {
+    let mut order = lab.contestants(together[0]);
+    let rounds = if together[0].deterministic { 1 } else { lab.options.rounds.max(1) };
     let mut samples = Vec::new();
     for round in 0..rounds {
         for &contestant in &order {
-            let watch = lab.machine.watch();
-            let metrics = (scenario.measure)(lab, contestant)
-                .map_err(|error| format!("{}, {contestant}: {error}", scenario.name))?;
-            let noise = watch.noise();
-            let shown = metrics.iter().map(|(name, value)| format!("{name} {}", report::rounded(*value)));
-            println!("  {contestant}: {}{noise}", shown.collect::<Vec<_>>().join(", "));
-            samples.push(Sample { contestant, round, metrics, noise });
+            let mut life = None;
+            for scenario in together {
+                let sample = sample(lab, scenario, contestant, round, &mut life);
+                if let Some(path) = &lab.options.json {
+                    // At once: a run that is cut short keeps what it has.
+                    Results { runs: Vec::new(), samples: vec![sample.clone()] }.append(path)?;
+                }
+                samples.push(sample);
+            }
         }
         order.reverse();
     }
+    if samples.is_empty() {
+        return Err(format!("nobody takes part in {}", together[0].name).into());
+    }
     Ok(samples)
+}
+
+fn sample(
+    lab: &Lab,
+    scenario: &Scenario,
+    contestant: Contestant,
+    round: usize,
+    life: &mut Option<Life>,
+) -> Sample {
+    let watch = lab.machine.watch();
+    let measured = measure(lab, scenario, contestant, life);
+    let mut sample = Sample {
+        scenario: scenario.name.to_string(),
+        contestant: contestant.to_string(),
+        round,
+        noise: watch.noise(),
+        details: lab.take_details(),
+        ..Sample::default()
+    };
+    match measured {
+        Ok(metrics) => {
+            sample.metrics = metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        }
+        Err(error) => {
+            *life = None; // whatever is left of it is no basis for the next scenario
+            sample.failed = Some(error.to_string());
+        }
+    }
+    let shown = sample.metrics.iter().map(|(name, value)| format!("{name} {}", report::rounded(*value)));
+    let said = sample
+        .failed
+        .as_ref()
+        .map_or_else(|| shown.collect::<Vec<_>>().join(", "), |why| format!("FAILED: {why}"));
+    println!("  {} {contestant}: {said}{}", scenario.name, sample.noise);
+    sample
+}
+
+fn measure(
+    lab: &Lab,
+    scenario: &Scenario,
+    contestant: Contestant,
+    life: &mut Option<Life>,
+) -> Outcome<scenario::Metrics> {
+    match scenario.measure {
+        Measure::By(function) => function(lab, contestant),
+        Measure::Load(way, shape) => {
+            if life.is_none() {
+                *life = Some(Life::begin(lab, contestant, shape.settings)?);
+            }
+            let life = life.as_mut().ok_or("a life has just begun")?;
+            loads::measure(lab, life, way, &shape)
+        }
+    }
 }

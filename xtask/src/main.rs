@@ -10,6 +10,7 @@ mod clients;
 mod config;
 mod conformance;
 mod deny;
+mod instructions;
 mod jars;
 mod schemas;
 mod sim;
@@ -72,6 +73,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Instructions of the data path, counted by callgrind, against the stored figures
+    Instructions {
+        /// Store what has changed; needs a reason
+        #[arg(long, requires = "reason")]
+        bless: bool,
+        /// Why a figure is another one now
+        #[arg(long, requires = "bless")]
+        reason: Option<String>,
+    },
     /// Other people's clients and tools against a broker
     Clients {
         #[arg(long, value_enum, default_value = "dohle")]
@@ -126,6 +136,7 @@ fn main() -> ExitCode {
         Command::Assignors { bless, cases, seed } => {
             assignors::run(root, bless.then_some(assignors::Bless { cases, seed }))
         }
+        Command::Instructions { reason, .. } => instructions::run(root, reason.as_deref()),
         Command::Clients { target, bless, results } => {
             let written = match (bless, results) {
                 (true, _) => clients::Written::Golden,

@@ -113,6 +113,17 @@ impl Connection {
         Ok(Versions(Arc::new(shared.collect())))
     }
 
+    /// A connection that stays open and says nothing.
+    pub fn into_silence(self) -> TcpStream {
+        self.sender.stream
+    }
+
+    /// Sends a request whose response nobody will wait for.
+    pub fn leave<R: Request>(&mut self, request: &R) -> Outcome<()> {
+        let version = self.versions.of(R::KEY)?;
+        self.sender.send(&mut Frame::new(request, version)?)
+    }
+
     /// Sends a request and waits for its response. Nothing else may be on its way.
     pub fn call<R: Request>(&mut self, request: &R) -> Outcome<R::Response> {
         let version = self.versions.of(R::KEY)?;

@@ -114,6 +114,12 @@ pub fn fetch(
     }
 }
 
+/// A fetch from the beginning of an empty topic's first partition, which waits.
+pub fn end_of_log(topic: &Topic, connection: &Connection) -> Outcome<FetchRequest> {
+    let version = connection.versions.of(ApiKey::Fetch)?;
+    Ok(fetch(topic, version, &[Cursor { partition: 0, next: 0, end: i64::MAX }], 1 << 20, 1 << 20))
+}
+
 /// Hands every partition of a response on; an error code anywhere is an error.
 pub fn for_partitions(
     response: &FetchResponse,

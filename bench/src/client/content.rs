@@ -50,23 +50,31 @@ fn write_value(value: &mut [u8], moment: u64, seed: u64) {
     fill(seed, &mut value[HEAD..]);
 }
 
-/// A batch of `records` values of `size` bytes. Batches with different `seed`s have different bytes.
-pub fn batch(
-    codec: Compression,
-    records: usize,
-    size: usize,
-    seed: u32,
-    moment: u64,
-    now: TimestampMs,
-) -> Batch {
-    let mut value = vec![0; size];
-    let mut builder = BatchBuilder::new(codec);
-    let kind = if codec == Compression::None { 0 } else { TEXT };
-    for record in 0..records {
-        write_value(&mut value, moment, kind | u64::from(seed) << 20 | record as u64);
-        builder.append(now, None, Some(&value), &[]);
+/// What the batches of a load have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    pub codec: Compression,
+    pub records: usize,
+    /// Bytes of each value.
+    pub size: usize,
+    /// How many different keys there are; 0 for records without keys.
+    pub keys: u64,
+}
+
+impl Recipe {
+    /// A batch. Those with different `seed`s have different bytes.
+    pub fn batch(&self, seed: u32, moment: u64, now: TimestampMs) -> Batch {
+        let mut value = vec![0; self.size];
+        let mut builder = BatchBuilder::new(self.codec);
+        let kind = if self.codec == Compression::None { 0 } else { TEXT };
+        for record in 0..self.records {
+            let seed = u64::from(seed) << 20 | record as u64;
+            write_value(&mut value, moment, kind | seed);
+            let key = (self.keys > 0).then(|| mix(&mut seed.clone()) % self.keys).map(u64::to_be_bytes);
+            builder.append(now, key.as_ref().map(|key| &key[..]), Some(&value), &[]);
+        }
+        builder.build(Offset::ZERO, LeaderEpoch::NONE)
     }
-    builder.build(Offset::ZERO, LeaderEpoch::NONE)
 }
 
 /// When the first record of a batch was due, in nanoseconds of the run.
@@ -140,7 +148,7 @@ mod tests {
     fn what_is_sent_is_proved() {
         for codec in Compression::ALL {
             for size in [1, 15, 16, 100, 1024] {
-                let batch = batch(codec, 10, size, 7, 99, TimestampMs(1));
+                let batch = Recipe { codec, records: 10, size, keys: 3 }.batch(7, 99, TimestampMs(1));
                 let mut proof = Proof::default();
                 assert_eq!(proof.check(&batch).unwrap(), 10 * size as u64);
                 assert_eq!(proof.check(&batch).unwrap(), 10 * size as u64);
@@ -153,7 +161,8 @@ mod tests {
 
     #[test]
     fn one_changed_bit_is_found_with_and_without_its_checksum() {
-        let good = batch(Compression::None, 3, 100, 7, 0, TimestampMs(1));
+        let recipe = Recipe { codec: Compression::None, records: 3, size: 100, keys: 0 };
+        let good = recipe.batch(7, 0, TimestampMs(1));
         let mut body = good.body.to_vec();
         *body.last_mut().unwrap() ^= 0; // the last byte is the count of headers
         let at = body.len() - 10;
@@ -166,7 +175,8 @@ mod tests {
 
     #[test]
     fn filler_shrinks_when_it_is_to_be_compressed() {
-        let packed = batch(Compression::Zstd, 63, 1024, 1, 0, TimestampMs(1)).body.len();
+        let recipe = Recipe { codec: Compression::Zstd, records: 63, size: 1024, keys: 0 };
+        let packed = recipe.batch(1, 0, TimestampMs(1)).body.len();
         assert!((10_000..35_000).contains(&packed), "{packed}");
     }
 }

@@ -14,15 +14,17 @@ use super::clock::{Moment, unix_millis};
 use super::connection::{Connection, Frame};
 use super::consume::{Cursor, fetch, for_partitions};
 use super::load::Load;
-use super::report::{Latencies, LoadReport};
+use super::report::{Latencies, LoadReport, Stalls};
 use super::topic::Topic;
 use super::{content, produce};
 use crate::Outcome;
 
 const FETCH_MAX_BYTES: i32 = 50 << 20;
 const PARTITION_MAX_BYTES: i32 = 1 << 20;
+/// A record that does not come for so long will not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Produces at `load.rate` (20 MB/s unless given) over one connection per sender and reads with one reader.
+/// Produces at `load.rate` (20 MB/s unless given) over one connection per sender; every reader reads everything.
 pub fn end_to_end(load: &Load) -> Outcome<LoadReport> {
     const DEFAULT_RATE: u64 = 20_000_000;
     let rate = load.rate.unwrap_or(DEFAULT_RATE);
@@ -37,7 +39,12 @@ pub fn end_to_end(load: &Load) -> Outcome<LoadReport> {
     let failed = AtomicBool::new(false);
     let mut report = thread::scope(|scope| {
         let (topic, failed) = (&topic, &failed);
-        let arrivals = scope.spawn(move || arrivals(load, topic, cursors, start, expected, failed));
+        let readers: Vec<_> = (0..load.readers.max(1))
+            .map(|_| {
+                let cursors = cursors.clone();
+                scope.spawn(move || arrivals(load, topic, cursors, start, expected, failed))
+            })
+            .collect();
         let count = load.connections.max(1);
         let senders: Vec<_> = (0..count)
             .map(|index| {
@@ -55,7 +62,11 @@ pub fn end_to_end(load: &Load) -> Outcome<LoadReport> {
                 }
             }
         }
-        sum.end_to_end = arrivals.join().expect("the reader panicked")?;
+        for reader in readers {
+            let (latencies, stalls) = reader.join().expect("a reader panicked")?;
+            sum.end_to_end.add(&latencies);
+            sum.stalls.add(&stalls);
+        }
         Outcome::Ok(sum)
     })?;
     report.took = start.elapsed();
@@ -81,8 +92,7 @@ fn sender(
         let batches = (0..load.batches_per_request).map(|_| {
             let partition = next % topic.partitions;
             (next, seed) = (next.wrapping_add(1) & i32::MAX, seed.wrapping_add(count as u32));
-            let (records, size) = (load.records_per_batch(), load.record_size);
-            let batch = content::batch(load.codec.into(), records, size, seed, moment, now);
+            let batch = load.recipe().batch(seed, moment, now);
             (partition, RecordBytes::from(batch.segments().to_vec()))
         });
         Frame::new(&produce::request(topic, version, load.acks, batches.collect()), version)
@@ -100,15 +110,20 @@ fn arrivals(
     start: Moment,
     expected: u64,
     failed: &AtomicBool,
-) -> Outcome<Latencies> {
+) -> Outcome<(Latencies, Stalls)> {
     let mut connection = Connection::open(&load.broker)?;
     let version = connection.versions.of(ApiKey::Fetch)?;
     let mut latencies = Latencies::default();
+    let mut stalls = Stalls::default();
     let mut arrived = 0;
+    let mut last = Moment::now();
     while arrived < expected && !failed.load(Ordering::Relaxed) {
         let request = fetch(topic, version, &cursors, FETCH_MAX_BYTES, PARTITION_MAX_BYTES);
         let response = connection.call(&request)?;
         let now = Moment::now();
+        if now.since(last) > PATIENCE {
+            return Err(format!("{arrived} of {expected} records arrived, then nothing for a minute").into());
+        }
         for_partitions(&response, |partition| {
             let cursor = cursors.iter_mut().find(|cursor| cursor.partition == partition.partition_index);
             let cursor = cursor.ok_or("a partition that was not asked for")?;
@@ -117,11 +132,13 @@ fn arrivals(
                 let due = start.plus(Duration::from_nanos(content::moment(&batch)?));
                 let count = u64::try_from(batch.header.record_count)?;
                 latencies.record(now.since(due), count);
+                stalls.saw(due.since(start), now.since(start));
                 arrived += count;
+                last = now;
                 cursor.next = batch.header.next_offset().get();
             }
             Ok(())
         })?;
     }
-    Ok(latencies)
+    Ok((latencies, stalls))
 }

@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use dohle_records::Compression;
 
+use super::content::Recipe;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Codec {
     None,
@@ -57,12 +59,26 @@ pub struct Load {
     /// Bytes of values per second; without it, as fast as answers come.
     #[arg(long)]
     pub rate: Option<u64>,
+    /// Closed loop: stop after so many seconds even when bytes are left.
+    #[arg(long)]
+    pub seconds: Option<f64>,
+    /// How many different keys the records have; 0 for none.
+    #[arg(long, default_value_t = 0)]
+    pub keys: u64,
+    /// Readers at the tail, each of which reads everything (end-to-end only).
+    #[arg(long, default_value_t = 1)]
+    pub readers: usize,
     /// Settings of the topic when it is created, name=value.
     #[arg(long = "topic-config")]
     pub topic_config: Vec<String>,
 }
 
 impl Load {
+    pub fn recipe(&self) -> Recipe {
+        let codec = self.codec.into();
+        Recipe { codec, records: self.records_per_batch(), size: self.record_size, keys: self.keys }
+    }
+
     /// How many records fit into a batch: the values and what surrounds each (about a dozen bytes).
     pub fn records_per_batch(&self) -> usize {
         const AROUND: usize = 12;

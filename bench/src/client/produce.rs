@@ -15,7 +15,6 @@ use dohle_wire::{ApiKey, RecordBytes};
 
 use super::clock::{Moment, unix_millis};
 use super::connection::{Connection, Frame, Receiver, Sender};
-use super::content;
 use super::load::Load;
 use super::report::LoadReport;
 use super::topic::{Topic, name_of};
@@ -31,6 +30,9 @@ const TIMEOUT_MS: i32 = 30_000;
 pub fn produce(load: &Load) -> Outcome<LoadReport> {
     if load.acks == 0 && load.rate.is_some() {
         return Err("at a fixed rate acks has to be 1 or -1: without answers there is no latency".into());
+    }
+    if !(load.partitions as usize).is_multiple_of(load.batches_per_request.max(1)) {
+        return Err("the partitions have to be a multiple of the batches per request".into());
     }
     let mut connections = Vec::with_capacity(load.connections);
     for _ in 0..load.connections.max(1) {
@@ -50,7 +52,7 @@ pub fn produce(load: &Load) -> Outcome<LoadReport> {
                 let mine = share(&groups, index, count);
                 let left = &left;
                 scope.spawn(move || match load.rate {
-                    None => closed(load, connection, version, mine, left),
+                    None => closed(load, connection, version, mine, left, start),
                     Some(rate) => at_rate(load, connection, version, mine, left, rate / count as u64, start),
                 })
             })
@@ -92,8 +94,7 @@ fn prepared(load: &Load, topic: &Topic, version: i16) -> Outcome<Vec<Vec<Frame>>
         let frame = |variant: usize| {
             let batches = members.iter().map(|&partition| {
                 let seed = partition as u32 * VARIANTS as u32 + variant as u32;
-                let (records, size) = (load.records_per_batch(), load.record_size);
-                let batch = content::batch(load.codec.into(), records, size, seed, 0, now);
+                let batch = load.recipe().batch(seed, 0, now);
                 (partition, RecordBytes::from(batch.segments().to_vec()))
             });
             Frame::new(&request(topic, version, load.acks, batches.collect()), version)
@@ -125,12 +126,15 @@ fn closed(
     version: i16,
     mut frames: Vec<Frame>,
     left: &AtomicU64,
+    start: Moment,
 ) -> Outcome<LoadReport> {
     let mut report = LoadReport::default();
     let mut waiting: VecDeque<Moment> = VecDeque::with_capacity(load.pipeline);
     let mut next = 0;
+    let most = load.seconds.map(Duration::from_secs_f64);
+    let go_on = || most.is_none_or(|most| start.elapsed() < most);
     loop {
-        while waiting.len() < load.pipeline.max(1) && take(left) {
+        while waiting.len() < load.pipeline.max(1) && go_on() && take(left) {
             waiting.push_back(Moment::now());
             connection.sender.send(&mut frames[next])?;
             next = (next + 1) % frames.len();

@@ -44,6 +44,52 @@ impl Latencies {
     }
 }
 
+/// Times in which what was due did not arrive, one by one: a percentile does not tell whether there was one long one or many.
+#[derive(Clone, Debug, Default)]
+pub struct Stalls(Vec<(Duration, Duration)>);
+
+impl Stalls {
+    /// A batch that is later than this is part of a stall.
+    pub const LATE: Duration = Duration::from_millis(10);
+    const MOST: usize = 10_000;
+
+    /// A batch that was due and came at these moments of the run.
+    pub fn saw(&mut self, due: Duration, came: Duration) {
+        if came.saturating_sub(due) < Self::LATE {
+            return;
+        }
+        let room = self.0.len() < Self::MOST;
+        match self.0.last_mut() {
+            Some((_, end)) if due <= *end => *end = (*end).max(came),
+            _ if room => self.0.push((due, came)),
+            _ => {}
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().take(Self::MOST.saturating_sub(self.0.len())));
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn longest_ms(&self) -> f64 {
+        self.0.iter().map(|(from, to)| to.saturating_sub(*from).as_secs_f64() * 1e3).fold(0.0, f64::max)
+    }
+
+    /// Where each began, in seconds of the run, and how long it was; the longest first.
+    pub fn to_json(&self) -> Value {
+        const SHOWN: usize = 20;
+        let mut longest = self.0.clone();
+        longest.sort_by_key(|(from, to)| std::cmp::Reverse(to.saturating_sub(*from)));
+        let shown = longest.iter().take(SHOWN).map(|(from, to)| {
+            json!({ "at_s": from.as_secs_f64(), "ms": to.saturating_sub(*from).as_secs_f64() * 1e3 })
+        });
+        shown.collect()
+    }
+}
+
 /// What was sent, from the first byte to the last answer.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
@@ -56,6 +102,7 @@ pub struct LoadReport {
     pub acknowledged: Latencies,
     /// From the moment a record was due to its arrival at a reader.
     pub end_to_end: Latencies,
+    pub stalls: Stalls,
 }
 
 impl LoadReport {
@@ -66,6 +113,7 @@ impl LoadReport {
         self.took = self.took.max(other.took);
         self.acknowledged.add(&other.acknowledged);
         self.end_to_end.add(&other.end_to_end);
+        self.stalls.add(&other.stalls);
     }
 
     pub fn mb_per_s(&self) -> f64 {
@@ -86,6 +134,9 @@ impl LoadReport {
             if !latencies.is_empty() {
                 report[name] = latencies.to_json();
             }
+        }
+        if self.stalls.count() > 0 {
+            report["stalls"] = self.stalls.to_json();
         }
         report
     }
@@ -126,4 +177,22 @@ impl ReadReport {
 
 fn per_second(count: u64, took: Duration) -> f64 {
     if took.is_zero() { 0.0 } else { count as f64 / took.as_secs_f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_are_late_together_are_one_stall() {
+        let ms = Duration::from_millis;
+        let mut stalls = Stalls::default();
+        stalls.saw(ms(10), ms(12)); // in time
+        stalls.saw(ms(20), ms(60));
+        stalls.saw(ms(25), ms(61));
+        stalls.saw(ms(100), ms(120));
+        assert_eq!(stalls.count(), 2);
+        assert!((stalls.longest_ms() - 41.0).abs() < 1e-9);
+        assert_eq!(stalls.to_json()[1]["at_s"], 0.1);
+    }
 }

@@ -1,48 +1,23 @@
-//! The contestants, and one of them running: a process on the broker's core with a fresh folder.
+//! A contestant that runs: a process on the broker's core with a fresh folder.
 
 #![allow(clippy::disallowed_methods)]
 
-use std::fmt;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::Lab;
+use super::broker_file::Places;
+use super::contestant::Contestant;
 use super::process::Process;
+use super::{Lab, kafka};
 use crate::Outcome;
 use crate::client::{Connection, Moment};
 
 /// How long a broker may take to answer after its start.
 const PATIENCE: Duration = Duration::from_secs(90);
 const BETWEEN_TRIES: Duration = Duration::from_micros(200);
-
-/// What an acknowledgement promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The records are in the memory of the kernel.
-    PageCache,
-    /// The records are on the disk.
-    Synced,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contestant {
-    Kafka(Durability),
-    Dohle(Durability),
-}
-
-impl fmt::Display for Contestant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kafka(Durability::PageCache) => "Kafka, page cache",
-            Self::Kafka(Durability::Synced) => "Kafka, fsync",
-            Self::Dohle(Durability::PageCache) => "Dohle, page cache",
-            Self::Dohle(Durability::Synced) => "Dohle, fsync",
-        })
-    }
-}
 
 /// The binary in the folder that this program was built into.
 pub fn beside_us() -> Outcome<PathBuf> {
@@ -62,37 +37,47 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts a contestant in an empty folder with default settings. It need not listen yet.
-    pub fn start(lab: &Lab, contestant: Contestant) -> Outcome<Self> {
-        Self::with(lab, contestant, &[])
-    }
-
-    /// As [`start`](Self::start), with settings by Kafka's names.
+    /// Starts a contestant in an empty folder with settings by Kafka's names. It need not listen yet.
     pub fn with(lab: &Lab, contestant: Contestant, settings: &[(&str, &str)]) -> Outcome<Self> {
         let folder = lab.machine.folder.join(format!("broker-{}", std::process::id()));
         remove(&folder)?;
         std::fs::create_dir_all(&folder)?;
-        let (port, controller) = (free_port()?, free_port()?);
-        let mut command = match contestant {
-            Contestant::Kafka(durability) => {
-                let libraries = lab.kafka.as_ref().ok_or("Apache Kafka does not take part")?;
-                libraries.format(&folder, port, controller, durability, settings)?;
-                libraries.serve(lab.machine.on_broker_core(Path::new("java")), &folder)
-            }
-            Contestant::Dohle(durability) => dohle(lab, &folder, port, durability, settings),
+        let file = lab.file(contestant)?;
+        let places = Places {
+            folder: folder.clone(),
+            port: free_port()?,
+            second_port: free_port()?,
+            kafka: lab.kafka.clone(),
+            dohle: lab.dohle.clone(),
+            uuid: kafka::uuid()?,
         };
+        let words = file.prepared(&places, contestant.durability, settings)?;
+        let mut command = lab.machine.on_broker_core(Path::new(&words[0]));
+        command.args(&words[1..]);
         let said = File::create(folder.join("said"))?;
         command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
         let started = Moment::now();
         let child = command.spawn().map_err(|error| format!("cannot start {contestant}: {error}"))?;
         let process = Process::new(child.id());
-        Ok(Self { child, folder, command, address: format!("127.0.0.1:{port}"), started, process })
+        Ok(Self { child, folder, command, address: format!("127.0.0.1:{}", places.port), started, process })
     }
 
     /// SIGTERM, and the same program on the same folder again. It need not listen yet.
     pub fn restart(&mut self) -> Outcome<()> {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         self.child.wait()?;
+        self.again()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// The same program on the same folder, after it has ended.
+    pub fn again(&mut self) -> Outcome<()> {
         let said = File::options().append(true).open(self.folder.join("said"))?;
         self.command.stderr(said.try_clone()?).stdout(said);
         self.started = Moment::now();
@@ -103,7 +88,7 @@ impl Broker {
 
     /// Starts a contestant and waits until it answers.
     pub fn ready(lab: &Lab, contestant: Contestant) -> Outcome<Self> {
-        let mut broker = Self::start(lab, contestant)?;
+        let mut broker = Self::with(lab, contestant, &[])?;
         broker.connect()?;
         Ok(broker)
     }
@@ -149,23 +134,6 @@ impl Drop for Broker {
             eprintln!("cannot remove {}: {error}", self.folder.display());
         }
     }
-}
-
-fn dohle(lab: &Lab, folder: &Path, port: u16, durability: Durability, settings: &[(&str, &str)]) -> Command {
-    let mut command = lab.machine.on_broker_core(&lab.dohle);
-    command
-        .arg("start")
-        .arg("--data")
-        .arg(folder.join("data"))
-        .arg("--listen")
-        .arg(format!("127.0.0.1:{port}"));
-    if durability == Durability::PageCache {
-        command.args(["--set", "dohle.durability=replicated"]);
-    }
-    for (key, value) in settings {
-        command.arg("--set").arg(format!("{key}={value}"));
-    }
-    command
 }
 
 fn remove(folder: &Path) -> std::io::Result<()> {

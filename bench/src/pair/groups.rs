@@ -8,8 +8,10 @@ use dohle_wire::ApiKey;
 use dohle_wire::messages::{ConsumerGroupHeartbeatRequest, HeartbeatRequest, OffsetCommitRequest};
 
 use super::Lab;
-use super::broker::{Broker, Contestant};
-use super::measure::{costed, millis};
+use super::broker::Broker;
+use super::contestant::Contestant;
+use super::loads::costed;
+use super::measure::millis;
 use super::scenario::Metrics;
 use crate::Outcome;
 use crate::client::groups::{
@@ -80,7 +82,7 @@ pub fn heartbeats(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
         at_rate::<ConsumerGroupHeartbeatRequest>(&mut lanes, rate, total, check_consumer_heartbeat)
     }))?;
     let per_request =
-        |(report, cost): &(LoadReport, super::measure::Cost)| 1e6 * cost.broker_s / report.requests as f64;
+        |(report, cost): &(LoadReport, super::loads::Cost)| 1e6 * cost.broker_s / report.requests as f64;
     Ok(vec![
         ("cpu_us_per_heartbeat", per_request(&classic)),
         ("heartbeat_p99_ms", classic.0.acknowledged.ms(0.99)),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Options;
@@ -49,7 +50,7 @@ struct Neutral {
 }
 
 /// How quiet the machine was around one sample.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Noise {
     pub pressure_percent: f64,
     pub steal_percent: f64,
@@ -128,6 +129,7 @@ impl Machine {
                 "broker and client are not pinned: that needs two cores and the programs taskset and setpriv"
             );
         }
+        many_files();
         let before = sysctl(CONGESTION_CONTROL);
         let wanted = !options.keep_congestion_control && before != NEUTRAL;
         let neutral = if wanted { Neutral::set(&before) } else { None };
@@ -165,6 +167,14 @@ impl Machine {
         let mut memory: Vec<u8> = vec![0; size];
         memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
         std::hint::black_box(&memory);
+    }
+
+    /// Writes what is dirty and drops the kernel's copies of files, so that what is read next comes from the disk. Needs root.
+    pub fn forget_files(&self) -> Outcome<()> {
+        const DROP: &str = "/proc/sys/vm/drop_caches";
+        Command::new("sync").status()?;
+        std::fs::write(DROP, "1")
+            .map_err(|error| format!("cannot empty the page cache through {DROP}: {error}").into())
     }
 
     /// What the figures were measured on.
@@ -206,6 +216,18 @@ impl Drop for Neutral {
         if let Err(error) = std::fs::write(CONGESTION_CONTROL, &self.before) {
             eprintln!("the congestion control could not be set back to {}: {error}", self.before);
         }
+    }
+}
+
+/// As many files and connections as the system lets this process and its brokers have.
+fn many_files() {
+    let own = std::process::id().to_string();
+    let limits = sysctl("/proc/self/limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+    let Some(hard) = line.split_whitespace().nth(4) else { return };
+    let limit = Command::new("prlimit").args(["--pid", &own, &format!("--nofile={hard}:{hard}")]).status();
+    if !limit.is_ok_and(|status| status.success()) {
+        println!("the limit of open files stays as it is: raising it needs the program prlimit");
     }
 }
 

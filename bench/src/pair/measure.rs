@@ -1,148 +1,53 @@
-//! How each scenario is measured: a broker in a fresh folder, a load, and the readings before and after.
+//! What no load describes: whole nodes that start, rest, are killed, and are read cold.
 
 #![allow(clippy::disallowed_methods)]
 
+use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Lab;
-use super::broker::{Broker, Contestant};
-use super::machine::Cpu;
-use super::process::Process;
-use super::scenario::Metrics;
+use super::broker::Broker;
+use super::contestant::Contestant;
+use super::loads::{self, Life, at_rest, costed};
+use super::process::Reading;
+use super::scenario::{Metrics, STANDARD, Shape};
 use crate::Outcome;
-use crate::client::{self, Codec, Load, ReadBack};
+use crate::client::{self, Load};
 
-/// The load that the promised figures are about.
-fn standard(broker: &Broker, topic: &str, gigabytes: f64) -> Load {
-    Load {
-        broker: broker.address.clone(),
-        topic: topic.to_owned(),
-        partitions: 12,
-        connections: 1,
-        record_size: 1024,
-        batch_size: 64 << 10,
-        batches_per_request: 1,
-        pipeline: 5,
-        acks: -1,
-        codec: Codec::None,
-        bytes: (gigabytes * 1e9) as u64,
-        rate: None,
-        topic_config: Vec::new(),
-    }
-}
+/// What a broker may need to come to rest after its start, on one core.
+const SETTLE: Duration = Duration::from_secs(5);
 
-fn back(load: &Load) -> ReadBack {
-    ReadBack {
-        broker: load.broker.clone(),
-        topic: load.topic.clone(),
-        connections: load.connections,
-        max_bytes: 50 << 20,
-        partition_max_bytes: 1 << 20,
-    }
+/// One record of a hundred bytes.
+fn one(life: &mut Life) -> Load {
+    Load { partitions: 1, record_size: 100, batch_size: 0, bytes: 1, ..life.load(&STANDARD, 0.0) }
 }
 
 pub fn start(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    let mut broker = Broker::start(lab, contestant)?;
-    drop(broker.connect()?);
-    let listening = broker.started.elapsed();
-    let one =
-        Load { partitions: 1, record_size: 100, batch_size: 0, bytes: 1, ..standard(&broker, "first", 0.0) };
-    broker.explained(client::produce(&one))?;
-    let acknowledged = broker.started.elapsed();
+    let mut life = Life::begin(lab, contestant, &[])?;
+    let listening = life.broker.started.elapsed();
+    let one = one(&mut life);
+    life.broker.explained(client::produce(&one))?;
+    let acknowledged = life.broker.started.elapsed();
     Ok(vec![("start_ms", millis(acknowledged)), ("listening_ms", millis(listening))])
 }
 
 pub fn idle(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    /// What a broker may need to come to rest after its start, on one core.
-    const SETTLE: Duration = Duration::from_secs(5);
     let window = Duration::from_secs(lab.options.idle_seconds);
     let broker = Broker::ready(lab, contestant)?;
-    std::thread::sleep(if lab.options.smoke { window } else { SETTLE });
-    let before = broker.process.read()?;
-    std::thread::sleep(window);
-    let after = broker.process.read()?;
-    Ok(vec![
-        ("rss_mib", after.rss_mib()),
-        ("cpu_percent", 100.0 * after.cpu_seconds_since(&before) / window.as_secs_f64()),
-        ("switches_per_s", (after.switches - before.switches) as f64 / window.as_secs_f64()),
-    ])
-}
-
-pub fn throughput(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    in_and_out(lab, contestant, |load| load)
-}
-
-pub fn zstd(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    in_and_out(lab, contestant, |load| Load { codec: Codec::Zstd, ..load })
-}
-
-pub fn gzip(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    in_and_out(lab, contestant, |load| Load { codec: Codec::Gzip, ..load })
-}
-
-pub fn together(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    in_and_out(lab, contestant, |load| Load { batches_per_request: 12, ..load })
-}
-
-pub fn batches_16k(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    in_and_out(lab, contestant, |load| Load { batch_size: 16 << 10, ..load })
-}
-
-/// Produces, then consumes from the start, in the given variation of the standard load.
-fn in_and_out(lab: &Lab, contestant: Contestant, vary: fn(Load) -> Load) -> Outcome<Metrics> {
-    let gigabytes = lab.options.volume_gb;
-    let broker = Broker::ready(lab, contestant)?;
-    let warm = vary(standard(&broker, "warm", lab.options.warm_gb));
-    broker.explained(client::produce(&warm))?;
-    broker.explained(client::consume(&back(&warm)))?;
-    lab.machine.heat_memory((gigabytes * 1.3e9) as u64);
-    let load = vary(standard(&broker, "load", gigabytes));
-
-    let (produced, produce) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
-    let (consumed, consume) = broker.explained(costed(&broker.process, || client::consume(&back(&load))))?;
-    if consumed.records != produced.records || consumed.bytes != produced.bytes {
-        return Err(format!("{} records were sent and {} read", produced.records, consumed.records).into());
-    }
-    let gigabytes = produced.bytes as f64 / 1e9;
-    let per_request = produced.requests as f64;
-    Ok(vec![
-        ("cpu_s_per_gb", (produce.broker_s + consume.broker_s) / gigabytes),
-        ("produce_cpu_s_per_gb", produce.broker_s / gigabytes),
-        ("consume_cpu_s_per_gb", consume.broker_s / gigabytes),
-        ("machine_cpu_s_per_gb", (produce.beside_client_s + consume.beside_client_s) / gigabytes),
-        ("produce_mb_per_s", produced.mb_per_s()),
-        ("consume_mb_per_s", consumed.mb_per_s()),
-        ("ack_p50_ms", produced.acknowledged.ms(0.5)),
-        ("ack_p99_ms", produced.acknowledged.ms(0.99)),
-        ("switches_per_request", produce.switches / per_request),
-        ("rss_mib", broker.process.read()?.rss_mib()),
-    ])
+    thread::sleep(if lab.options.smoke { window } else { SETTLE });
+    let (cpu_percent, reading, switches) = at_rest(&broker.process, window)?;
+    Ok(vec![("rss_mib", reading.rss_mib()), ("cpu_percent", cpu_percent), ("switches_per_s", switches)])
 }
 
 pub fn memory(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    let broker = Broker::ready(lab, contestant)?;
-    let load = standard(&broker, "load", lab.options.memory_gb);
-    broker.explained(client::produce(&load))?;
-    broker.explained(client::consume(&back(&load)))?;
-    let reading = broker.process.read()?;
+    let mut life = Life::begin(lab, contestant, &[])?;
+    let load = life.load(&STANDARD, lab.options.memory_gb);
+    life.broker.explained(client::produce(&load))?;
+    life.broker.explained(client::consume(&loads::back(&load)))?;
+    let reading = life.broker.process.read()?;
     Ok(vec![("rss_mib", reading.rss_mib()), ("peak_mib", reading.peak_mib())])
-}
-
-pub fn durability(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    let broker = Broker::ready(lab, contestant)?;
-    // A volume that the slow side gets through, too.
-    let gigabytes = lab.options.volume_gb / 4.0;
-    broker
-        .explained(client::produce(&Load { connections: 4, ..standard(&broker, "warm", gigabytes / 2.0) }))?;
-    lab.machine.heat_memory((gigabytes * 1.3e9) as u64);
-    let load = Load { connections: 4, ..standard(&broker, "load", gigabytes) };
-    let (produced, cost) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
-    Ok(vec![
-        ("produce_mb_per_s", produced.mb_per_s()),
-        ("ack_p50_ms", produced.acknowledged.ms(0.5)),
-        ("ack_p99_ms", produced.acknowledged.ms(0.99)),
-        ("cpu_s_per_gb", cost.broker_s / (produced.bytes as f64 / 1e9)),
-    ])
 }
 
 pub fn binary(lab: &Lab, _: Contestant) -> Outcome<Metrics> {
@@ -150,91 +55,118 @@ pub fn binary(lab: &Lab, _: Contestant) -> Outcome<Metrics> {
     Ok(vec![("binary_mib", bytes as f64 / 1024.0 / 1024.0)])
 }
 
-pub fn requests(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    /// Requests per gigabyte of volume asked for.
-    const PER_GIGABYTE: f64 = 100_000.0;
-    let broker = Broker::ready(lab, contestant)?;
-    let small = |topic: &str, count: f64| Load {
-        connections: 16,
-        pipeline: 1,
-        acks: 1,
-        record_size: 100,
-        batch_size: 0,
-        bytes: (count * 100.0) as u64,
-        ..standard(&broker, topic, 0.0)
-    };
-    broker.explained(client::produce(&small("warm", lab.options.warm_gb * PER_GIGABYTE)))?;
-    let load = small("load", lab.options.volume_gb * PER_GIGABYTE);
-    let (produced, cost) = broker.explained(costed(&broker.process, || client::produce(&load)))?;
+/// What those see who start a broker, use it for seconds, and stop it.
+pub fn cold(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
+    const FIRST: f64 = 10.0;
+    let first = FIRST.min(lab.options.rate_seconds);
+    lab.machine.heat_memory(8_000_000_000_u64.min((first * 1e9) as u64));
+    let mut life = Life::begin(lab, contestant, &[])?;
+    let load = Load { bytes: u64::MAX, seconds: Some(first), ..life.load(&STANDARD, 0.0) };
+    let (produced, cost) = life.broker.explained(costed(&life.broker.process, || client::produce(&load)))?;
+    let start = life.broker.process.read()?.cpu_seconds_since(&Reading::default()) - cost.broker_s;
+    lab.detail("thread_s", json!(cost.threads));
     Ok(vec![
-        ("requests_per_s", produced.requests_per_s()),
-        ("cpu_us_per_request", 1e6 * cost.broker_s / produced.requests as f64),
+        ("produce_cpu_s_per_gb", cost.broker_s / (produced.bytes as f64 / 1e9)),
+        ("produce_mb_per_s", produced.mb_per_s()),
         ("ack_p50_ms", produced.acknowledged.ms(0.5)),
         ("ack_p99_ms", produced.acknowledged.ms(0.99)),
-        ("switches_per_request", cost.switches / produced.requests as f64),
+        ("start_cpu_s", start),
     ])
 }
 
-pub fn latency(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    const RATE: u64 = 100_000_000;
-    let broker = Broker::ready(lab, contestant)?;
-    let paced = |topic: &str, gigabytes| Load { rate: Some(RATE), ..standard(&broker, topic, gigabytes) };
-    broker.explained(client::end_to_end(&paced("warm", lab.options.warm_gb)))?;
-    lab.machine.heat_memory((lab.options.volume_gb * 1.3e9) as u64);
-    let load = paced("load", lab.options.volume_gb);
-    let (report, cost) = broker.explained(costed(&broker.process, || client::end_to_end(&load)))?;
+pub fn killed(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
+    let mut life = Life::begin(lab, contestant, &[])?;
+    let load = life.load(&STANDARD, lab.options.volume_gb);
+    life.broker.explained(client::produce(&load))?;
+    life.broker.kill()?;
+    life.broker.again()?;
+    drop(life.broker.connect()?);
+    let listening = life.broker.started.elapsed();
+    let more = Load { bytes: 1, batch_size: 0, ..load.clone() };
+    life.broker.explained(client::produce(&more))?;
+    let acknowledged = life.broker.started.elapsed();
+    let cpu = life.broker.process.read()?.cpu_seconds_since(&Reading::default());
+    // The page cache survives the process: every record is still there, and proved.
+    let read = life.broker.explained(client::consume(&loads::back(&load)))?;
+    if read.bytes != load.requests() * load.bytes_per_request() + 1024 {
+        return Err(format!("{} bytes were read after the restart", read.bytes).into());
+    }
     Ok(vec![
-        ("e2e_p50_ms", report.end_to_end.ms(0.5)),
-        ("e2e_p99_ms", report.end_to_end.ms(0.99)),
-        ("e2e_p99.9_ms", report.end_to_end.ms(0.999)),
-        ("e2e_p99.99_ms", report.end_to_end.ms(0.9999)),
+        ("first_ack_ms", millis(acknowledged)),
+        ("listening_ms", millis(listening)),
+        ("cpu_s", cpu),
+        ("rss_mib", life.broker.process.read()?.rss_mib()),
+    ])
+}
+
+/// The tail alone, then beside a reader of what is not in memory.
+pub fn cold_scan(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
+    const RATE: u64 = 50_000_000;
+    let seconds = lab.options.rate_seconds;
+    let mut life = Life::begin(lab, contestant, &[])?;
+    let old = life.load(&STANDARD, lab.options.scan_gb);
+    life.broker.explained(client::produce(&old))?;
+    let paced = Shape { rate: Some(RATE), ..STANDARD };
+    let gigabytes = RATE as f64 * seconds / 1e9;
+    let warm = life.load(&paced, gigabytes / 4.0);
+    life.broker.explained(client::end_to_end(&warm))?;
+    let alone = life.load(&paced, gigabytes);
+    let alone = life.broker.explained(client::end_to_end(&alone))?;
+    lab.machine.forget_files()?;
+    let beside = life.load(&paced, gigabytes);
+    let broker = &life.broker;
+    let (report, scanned) = thread::scope(|scope| {
+        let scan = scope.spawn(|| client::consume(&loads::back(&old)));
+        let report = client::end_to_end(&beside);
+        (report, scan.join().expect("the scan panicked"))
+    });
+    let (report, scanned) = (broker.explained(report)?, broker.explained(scanned)?);
+    lab.detail("stalls", report.stalls.to_json());
+    Ok(vec![
+        ("alone_ack_p99_ms", alone.acknowledged.ms(0.99)),
         ("ack_p99_ms", report.acknowledged.ms(0.99)),
-        ("cpu_us_per_record", 1e6 * cost.broker_s / report.records as f64),
-    ])
-}
-
-pub fn rate(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    const RATE: u64 = 20_000_000;
-    /// What 5 ms of the rate fill.
-    const BATCH: usize = 100_000;
-    let broker = Broker::ready(lab, contestant)?;
-    // Paced loads take their time: a tenth of the volume is enough.
-    let paced = |topic: &str, gigabytes: f64| Load {
-        rate: Some(RATE),
-        batch_size: BATCH,
-        ..standard(&broker, topic, gigabytes / 10.0)
-    };
-    broker.explained(client::produce(&standard(&broker, "warm", lab.options.warm_gb)))?;
-    let load = paced("load", lab.options.volume_gb);
-    let (report, cost) = broker.explained(costed(&broker.process, || client::end_to_end(&load)))?;
-    Ok(vec![
-        ("cpu_us_per_record", 1e6 * cost.broker_s / report.records as f64),
-        ("e2e_p50_ms", report.end_to_end.ms(0.5)),
+        ("alone_e2e_p99_ms", alone.end_to_end.ms(0.99)),
         ("e2e_p99_ms", report.end_to_end.ms(0.99)),
+        ("e2e_p99.99_ms", report.end_to_end.ms(0.9999)),
+        ("longest_stall_ms", report.stalls.longest_ms()),
+        ("scan_mb_per_s", scanned.mb_per_s()),
+        ("rss_mib", broker.process.read()?.rss_mib()),
     ])
 }
 
-/// What a piece of work cost the broker and the machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    pub broker_s: f64,
-    /// The whole machine's work less this client's: the kernel's write-back is nobody's otherwise.
-    beside_client_s: f64,
-    switches: f64,
-}
-
-pub fn costed<T>(process: &Process, work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Cost)> {
-    let us = Process::new(std::process::id());
-    let (broker, client, machine) = (process.read()?, us.read()?, Cpu::read());
-    let done = work()?;
-    let (broker_after, client_after, machine_after) = (process.read()?, us.read()?, Cpu::read());
-    let client_s = client_after.cpu_seconds_since(&client);
-    let cost = Cost {
-        broker_s: broker_after.cpu_seconds_since(&broker),
-        beside_client_s: (machine_after.since(&machine).busy_seconds() - client_s).max(0.0),
-        switches: broker_after.switches.saturating_sub(broker.switches) as f64,
-    };
-    Ok((done, cost))
+/// What has changed after hours, with retention at work all the time.
+pub fn hour(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
+    const TENTHS: usize = 10;
+    const RATE: u64 = 100_000_000;
+    const SETTINGS: &[(&str, &str)] = &[("log.retention.check.interval.ms", "5000")];
+    const TOPIC: &[&str] =
+        &["segment.bytes=67108864", "retention.bytes=268435456", "file.delete.delay.ms=1000"];
+    let seconds = if lab.options.smoke { 0.5 } else { lab.options.hours * 360.0 };
+    let mut life = Life::begin(lab, contestant, SETTINGS)?;
+    let load = life.load(&Shape { rate: Some(RATE), topic_config: TOPIC, ..STANDARD }, 0.0);
+    let load = Load { bytes: (RATE as f64 * seconds) as u64, ..load };
+    let tenths = if lab.options.smoke { 2 } else { TENTHS };
+    let mut parts = Vec::new();
+    for _ in 0..tenths {
+        let part = costed(&life.broker.process, || client::end_to_end(&load));
+        let (report, cost) = life.broker.explained(part)?;
+        let rss = life.broker.process.read()?.rss_mib();
+        lab.detail("stalls", report.stalls.to_json());
+        let cpu = 1e6 * cost.broker_s / report.records as f64;
+        parts.push((report.end_to_end.ms(0.99), report.end_to_end.ms(0.9999), cpu, rss));
+    }
+    lab.detail("tenths_p99_p99.99_cpu_rss", json!(parts));
+    let (first, last) = (parts[0], parts[parts.len() - 1]);
+    Ok(vec![
+        ("first_e2e_p99_ms", first.0),
+        ("last_e2e_p99_ms", last.0),
+        ("first_e2e_p99.99_ms", first.1),
+        ("last_e2e_p99.99_ms", last.1),
+        ("first_cpu_us_per_record", first.2),
+        ("last_cpu_us_per_record", last.2),
+        ("first_rss_mib", first.3),
+        ("last_rss_mib", last.3),
+    ])
 }
 
 pub fn millis(duration: Duration) -> f64 {

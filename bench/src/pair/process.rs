@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::Outcome;
@@ -12,16 +13,21 @@ const KIB: f64 = 1024.0;
 
 /// A process by its number.
 #[derive(Clone, Debug)]
-pub struct Process(PathBuf);
+pub struct Process {
+    id: u32,
+    folder: PathBuf,
+}
 
 /// Counters since the process began.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// User and system time of all threads, also of those that have ended, in steps of 10 ms.
     pub cpu_ns: u64,
     /// The same of the threads alive, to the nanosecond.
     pub alive_cpu_ns: u64,
     pub switches: u64,
+    /// CPU time of the threads alive by name, those whose names differ by a number only taken together.
+    pub threads: BTreeMap<String, u64>,
     /// Resident memory now, and the most it ever was.
     pub rss_bytes: u64,
     pub peak_bytes: u64,
@@ -29,23 +35,29 @@ pub struct Reading {
 
 impl Process {
     pub fn new(id: u32) -> Self {
-        Self(Path::new("/proc").join(id.to_string()))
+        Self { id, folder: Path::new("/proc").join(id.to_string()) }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     pub fn read(&self) -> Outcome<Reading> {
-        let status = read(&self.0.join("status"))?;
+        let status = read(&self.folder.join("status"))?;
         let mut reading = Reading {
-            cpu_ns: cpu_ns(&read(&self.0.join("stat"))?)?,
+            cpu_ns: cpu_ns(&read(&self.folder.join("stat"))?)?,
             rss_bytes: kib(&status, "VmRSS:"),
             peak_bytes: kib(&status, "VmHWM:"),
             ..Reading::default()
         };
-        for task in std::fs::read_dir(self.0.join("task"))? {
+        for task in std::fs::read_dir(self.folder.join("task"))? {
             let task = task?.path();
             // A thread may end between the listing and the reading.
             let Ok(schedstat) = read(&task.join("schedstat")) else { continue };
             let first = schedstat.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
             reading.alive_cpu_ns += first.unwrap_or(0);
+            let name = read(&task.join("comm")).unwrap_or_default();
+            *reading.threads.entry(without_numbers(name.trim())).or_default() += first.unwrap_or(0);
             let status = read(&task.join("status")).unwrap_or_default();
             reading.switches += number_after(&status, "voluntary_ctxt_switches:")
                 + number_after(&status, "nonvoluntary_ctxt_switches:");
@@ -63,6 +75,16 @@ impl Reading {
         exact as f64 / 1e9
     }
 
+    /// CPU seconds since `earlier` by threads' names, without those that did next to nothing.
+    pub fn threads_since(&self, earlier: &Self) -> BTreeMap<String, f64> {
+        const NOTHING: f64 = 0.005;
+        let seconds = self.threads.iter().map(|(name, ns)| {
+            let before = earlier.threads.get(name).copied().unwrap_or(0);
+            (name.clone(), ns.saturating_sub(before) as f64 / 1e9)
+        });
+        seconds.filter(|(_, seconds)| *seconds >= NOTHING).collect()
+    }
+
     pub fn rss_mib(&self) -> f64 {
         self.rss_bytes as f64 / KIB / KIB
     }
@@ -70,6 +92,19 @@ impl Reading {
     pub fn peak_mib(&self) -> f64 {
         self.peak_bytes as f64 / KIB / KIB
     }
+}
+
+/// `core-0` and `core-1` are one kind of thread.
+fn without_numbers(name: &str) -> String {
+    let mut kind = String::new();
+    for c in name.chars() {
+        match c.is_ascii_digit() {
+            true if kind.ends_with('#') => {}
+            true => kind.push('#'),
+            false => kind.push(c),
+        }
+    }
+    kind
 }
 
 fn read(path: &Path) -> Outcome<String> {
@@ -108,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn threads_of_a_kind_are_taken_together() {
+        assert_eq!(
+            without_numbers("data-plane-kafka-network-thread-12"),
+            "data-plane-kafka-network-thread-#"
+        );
+        let (mut earlier, mut later) = (Reading::default(), Reading::default());
+        earlier.threads.insert("core-#".into(), 1_000_000_000);
+        later.threads.insert("core-#".into(), 1_500_000_000);
+        later.threads.insert("sleeper".into(), 1_000);
+        assert_eq!(later.threads_since(&earlier), BTreeMap::from([("core-#".to_owned(), 0.5)]));
+    }
+
+    #[test]
     fn this_process_can_be_read() {
         let process = Process::new(std::process::id());
         let before = process.read().unwrap();
@@ -121,9 +169,9 @@ mod tests {
     #[test]
     fn the_finer_counter_is_used_while_it_is_right() {
         let earlier = Reading::default();
-        let calm = Reading { cpu_ns: TICK_NS, alive_cpu_ns: 1_500_000, ..earlier };
+        let calm = Reading { cpu_ns: TICK_NS, alive_cpu_ns: 1_500_000, ..earlier.clone() };
         assert_eq!(calm.cpu_seconds_since(&earlier), 0.0015);
-        let threads_ended = Reading { cpu_ns: 50 * TICK_NS, alive_cpu_ns: TICK_NS, ..earlier };
+        let threads_ended = Reading { cpu_ns: 50 * TICK_NS, alive_cpu_ns: TICK_NS, ..earlier.clone() };
         assert_eq!(threads_ended.cpu_seconds_since(&earlier), 0.5);
     }
 }

@@ -1,132 +1,40 @@
-//! Medians, ratios of pairs, promises kept or not: as a table, as JSON, and in the document.
+//! From samples to sentences: medians, ratios of pairs, promises kept or not. Pure: the same samples give the same text.
 
-#![allow(clippy::disallowed_methods)]
-
-use std::fmt::Write;
-use std::path::Path;
-
-use serde_json::{Value, json};
-
-use super::broker::Contestant;
+use super::contestant::Contestant;
+use super::results::Sample;
 use super::scenario::{Bar, Bound, Scenario};
-use super::{Lab, Options, Sample, kafka};
-use crate::Outcome;
 
-/// The document's generated part lies between these lines.
-const BEGIN: &str = "<!-- begin: written by dohle-bench pair --report -->";
-const END: &str = "<!-- end -->";
 /// Resamples for a confidence interval.
 const RESAMPLES: usize = 2000;
 
-#[derive(Debug)]
-pub struct Report {
-    machine: Value,
-    options: String,
-    results: Vec<(&'static Scenario, Vec<Sample>)>,
-}
-
-impl Report {
-    pub fn new(lab: &Lab) -> Self {
-        let Options { rounds, volume_gb, memory_gb, warm_gb, idle_seconds, .. } = &lab.options;
-        let options = format!(
-            "--rounds {rounds} --volume-gb {volume_gb} --memory-gb {memory_gb} --warm-gb {warm_gb} --idle-seconds {idle_seconds}"
-        );
-        Self { machine: lab.machine.describe(), options, results: Vec::new() }
-    }
-
-    /// Adds a scenario's samples and prints its table.
-    pub fn add(&mut self, scenario: &'static Scenario, samples: Vec<Sample>) {
-        println!("\n{}", table(scenario, &samples));
-        self.results.push((scenario, samples));
-    }
-
-    /// Writes what the options ask for.
-    pub fn write(&self, options: &Options) -> Outcome<()> {
-        if let Some(path) = &options.json {
-            std::fs::write(path, format!("{:#}\n", self.to_json()))?;
-        }
-        if let Some(path) = &options.report {
-            self.fill_document(path)?;
-        }
-        Ok(())
-    }
-
-    fn to_json(&self) -> Value {
-        let scenarios = self.results.iter().map(|(scenario, samples)| {
-            let samples: Vec<Value> = samples.iter().map(sample_json).collect();
-            let bars: Vec<String> =
-                scenario.bars.iter().filter_map(|bar| verdict(bar, &self.samples(scenario))).collect();
-            json!({ "name": scenario.name, "about": scenario.about, "samples": samples, "promises": bars })
-        });
-        json!({
-            "machine": self.machine, "options": self.options, "kafka": kafka::VERSION,
-            "scenarios": scenarios.collect::<Vec<_>>(),
-        })
-    }
-
-    fn samples(&self, scenario: &Scenario) -> Vec<Sample> {
-        let found = self.results.iter().find(|(other, _)| other.name == scenario.name);
-        found.map(|(_, samples)| samples.clone()).unwrap_or_default()
-    }
-
-    /// Replaces what is between the document's markers.
-    fn fill_document(&self, path: &Path) -> Outcome<()> {
-        let document = std::fs::read_to_string(path)?;
-        let (before, rest) =
-            document.split_once(BEGIN).ok_or("the document has no marker for the beginning")?;
-        let (_, after) = rest.split_once(END).ok_or("the document has no marker for the end")?;
-        let mut text = format!("{before}{BEGIN}\n\nMeasured on: ");
-        let facts = self.machine.as_object().into_iter().flatten();
-        let facts = facts.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
-        writeln!(text, "{}.", facts.collect::<Vec<_>>().join("; "))?;
-        writeln!(
-            text,
-            "Apache Kafka {}. Command: `cargo run --release -p dohle-bench -- pair {}`.\n",
-            kafka::VERSION,
-            self.options
-        )?;
-        for (scenario, samples) in &self.results {
-            writeln!(text, "### {}\n\n{}.\n\n{}", scenario.name, scenario.about, table(scenario, samples))?;
-        }
-        write!(text, "{END}{after}")?;
-        std::fs::write(path, text)?;
-        Ok(())
-    }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string().replace('"', ""), str::to_owned)
-}
-
-fn sample_json(sample: &Sample) -> Value {
-    let metrics: serde_json::Map<String, Value> =
-        sample.metrics.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    json!({
-        "contestant": sample.contestant.to_string(), "round": sample.round, "metrics": metrics,
-        "pressure_percent": sample.noise.pressure_percent, "steal_percent": sample.noise.steal_percent,
-        "noisy": sample.noise.too_much(),
-    })
-}
-
 /// The scenario's figures as a Markdown table, its promises below.
-fn table(scenario: &Scenario, samples: &[Sample]) -> String {
-    let mut contestants: Vec<Contestant> = scenario.contestants.to_vec();
-    contestants.retain(|contestant| samples.iter().any(|sample| sample.contestant == *contestant));
-    let Some(first) = samples.first() else { return "nobody took part\n".to_owned() };
+pub fn table(scenario: &Scenario, samples: &[Sample]) -> String {
+    let contestants = contestants(samples);
+    let with_figures = samples.iter().filter(|sample| sample.failed.is_none());
+    let mut metrics: Vec<&str> = Vec::new();
+    for (metric, _) in with_figures.flat_map(|sample| &sample.metrics) {
+        if !metrics.contains(&metric.as_str()) {
+            metrics.push(metric);
+        }
+    }
     let mut text = String::from("| median (least to most) |");
     contestants.iter().for_each(|contestant| text.push_str(&format!(" {contestant} |")));
     text.push_str(&format!("\n|---{}|\n", "|---".repeat(contestants.len())));
-    for (metric, _) in &first.metrics {
+    for metric in metrics {
         text.push_str(&format!("| `{metric}` |"));
         for contestant in &contestants {
-            text.push_str(&format!(" {} |", cell(&values(samples, *contestant, metric))));
+            text.push_str(&format!(" {} |", cell(&values(samples, contestant, metric))));
         }
         text.push('\n');
     }
-    for bar in scenario.bars {
-        if let Some(verdict) = verdict(bar, samples) {
+    for bar in &scenario.bars {
+        if let Some(verdict) = Verdict::of(bar, samples) {
             text.push_str(&format!("\n{verdict}\n"));
         }
+    }
+    for failed in samples.iter().filter(|sample| sample.failed.is_some()) {
+        let why = failed.failed.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
+        text.push_str(&format!("\n{} failed in round {}: {why}\n", failed.contestant, failed.round + 1));
     }
     let noisy = samples.iter().filter(|sample| sample.noise.too_much()).count();
     if noisy > 0 {
@@ -135,17 +43,29 @@ fn table(scenario: &Scenario, samples: &[Sample]) -> String {
     text
 }
 
-fn cell(values: &[f64]) -> String {
+/// In the order of their first samples.
+fn contestants(samples: &[Sample]) -> Vec<String> {
+    let mut contestants: Vec<String> = Vec::new();
+    for sample in samples {
+        if !contestants.contains(&sample.contestant) {
+            contestants.push(sample.contestant.clone());
+        }
+    }
+    contestants.sort_by_key(|name| (!name.starts_with("Kafka"), name.starts_with("Dohle")));
+    contestants
+}
+
+pub fn cell(values: &[f64]) -> String {
     let (Some(least), Some(most)) = (values.first(), values.last()) else { return "-".to_owned() };
     let middle = rounded(median(values));
     if values.len() < 2 { middle } else { format!("{middle} ({} to {})", rounded(*least), rounded(*most)) }
 }
 
 /// The quiet samples of a figure in ascending order; all of them when none was quiet.
-fn values(samples: &[Sample], contestant: Contestant, metric: &str) -> Vec<f64> {
+pub fn values(samples: &[Sample], contestant: &str, metric: &str) -> Vec<f64> {
     let of = |quiet: bool| {
         let mine = samples.iter().filter(|s| s.contestant == contestant && !(quiet && s.noise.too_much()));
-        let mut values: Vec<f64> = mine.filter_map(|sample| figure(sample, metric)).collect();
+        let mut values: Vec<f64> = mine.filter_map(|sample| sample.figure(metric)).collect();
         values.sort_by(f64::total_cmp);
         values
     };
@@ -153,41 +73,91 @@ fn values(samples: &[Sample], contestant: Contestant, metric: &str) -> Vec<f64> 
     if quiet.is_empty() { of(false) } else { quiet }
 }
 
-fn figure(sample: &Sample, metric: &str) -> Option<f64> {
-    sample.metrics.iter().find(|(name, _)| *name == metric).map(|(_, value)| *value)
+/// What became of a promise.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub metric: &'static str,
+    pub of: Contestant,
+    /// Against whom, when it is a ratio.
+    pub to: Option<Contestant>,
+    /// The figure, or the ratios of the pairs, ascending.
+    pub measured: Vec<f64>,
+    pub promised: f64,
+    pub aim: f64,
+    /// Whether more is better.
+    pub at_least: bool,
 }
 
-/// One sentence about a promise. `None` when a contestant that it is about did not take part.
-fn verdict(bar: &Bar, samples: &[Sample]) -> Option<String> {
-    let mine = values(samples, bar.of, bar.metric);
-    let (value, kept, bound) = match bar.bound {
-        _ if mine.is_empty() => return None,
-        Bound::Most(most) => {
-            let value = median(&mine);
-            (rounded(value), value <= most, format!("at most {most}"))
+impl Verdict {
+    /// `None` when a contestant that it is about did not take part.
+    pub fn of(bar: &Bar, samples: &[Sample]) -> Option<Self> {
+        let (measured, to, promised, at_least) = match bar.bound {
+            Bound::Most(most) => (values(samples, &bar.of.to_string(), bar.metric), None, most, false),
+            Bound::MostTimes(times, to) => (ratios(samples, bar.of, to, bar.metric)?, Some(to), times, false),
+            Bound::LeastTimes(times, to) => (ratios(samples, bar.of, to, bar.metric)?, Some(to), times, true),
+        };
+        let verdict = Self { metric: bar.metric, of: bar.of, to, measured, promised, aim: bar.aim, at_least };
+        (!verdict.measured.is_empty()).then_some(verdict)
+    }
+
+    pub fn kept(&self) -> bool {
+        self.reaches(self.promised)
+    }
+
+    pub fn reaches(&self, bound: f64) -> bool {
+        let middle = median(&self.measured);
+        if self.at_least { middle >= bound } else { middle <= bound }
+    }
+
+    /// The median and its interval. What is to be less is told as "so many times less".
+    pub fn measured_text(&self) -> String {
+        let (low, high) = interval(&self.measured);
+        match self.to {
+            None => rounded(median(&self.measured)),
+            Some(_) if self.at_least => {
+                format!(
+                    "{} times (95 %: {} to {})",
+                    rounded(median(&self.measured)),
+                    rounded(low),
+                    rounded(high)
+                )
+            }
+            Some(_) => format!(
+                "{} times less (95 %: {} to {})",
+                rounded(1.0 / median(&self.measured)),
+                rounded(1.0 / high),
+                rounded(1.0 / low)
+            ),
         }
-        Bound::MostTimes(most, other) => {
-            let ratios = ratios(samples, bar.of, other, bar.metric)?;
-            (ratio_text(&ratios), median(&ratios) <= most, format!("at most {most} times that of {other}"))
+    }
+
+    pub fn bound_text(&self, bound: f64) -> String {
+        match self.to {
+            None => format!("at most {}", rounded(bound)),
+            Some(_) if self.at_least => format!("{} times", rounded(bound)),
+            Some(_) => format!("{} times less", rounded(1.0 / bound)),
         }
-        Bound::LeastTimes(least, other) => {
-            let ratios = ratios(samples, bar.of, other, bar.metric)?;
-            (ratio_text(&ratios), median(&ratios) >= least, format!("at least {least} times that of {other}"))
-        }
-    };
-    let word = if kept { "kept" } else { "NOT KEPT" };
-    Some(format!("Promise {word}: `{}` of {} is {value}; promised is {bound}.", bar.metric, bar.of))
+    }
 }
 
-fn ratio_text(ratios: &[f64]) -> String {
-    let (low, high) = interval(ratios);
-    format!("{} times (95 %: {} to {})", rounded(median(ratios)), rounded(low), rounded(high))
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = if self.kept() { "kept" } else { "NOT KEPT" };
+        let than = self.to.map(|to| format!(" against {to}")).unwrap_or_default();
+        let (measured, promised) = (self.measured_text(), self.bound_text(self.promised));
+        write!(
+            f,
+            "Promise {word}: `{}` of {}{than} is {measured}; promised is {promised}.",
+            self.metric, self.of
+        )
+    }
 }
 
 /// The ratio of each round's pair, ascending. Pairs with a noisy half are left out while others are there.
 fn ratios(samples: &[Sample], of: Contestant, to: Contestant, metric: &str) -> Option<Vec<f64>> {
+    let (of, to) = (of.to_string(), to.to_string());
     let pairs = |quiet: bool| {
-        let find = |contestant: Contestant, round: usize| {
+        let find = |contestant: &str, round: usize| {
             samples
                 .iter()
                 .find(|s| s.contestant == contestant && s.round == round && !(quiet && s.noise.too_much()))
@@ -195,7 +165,7 @@ fn ratios(samples: &[Sample], of: Contestant, to: Contestant, metric: &str) -> O
         let rounds = samples.iter().map(|sample| sample.round).max().map_or(0, |last| last + 1);
         let mut ratios: Vec<f64> = (0..rounds)
             .filter_map(|round| {
-                let (a, b) = (figure(find(of, round)?, metric)?, figure(find(to, round)?, metric)?);
+                let (a, b) = (find(&of, round)?.figure(metric)?, find(&to, round)?.figure(metric)?);
                 (b != 0.0).then(|| a / b)
             })
             .collect();
@@ -208,7 +178,7 @@ fn ratios(samples: &[Sample], of: Contestant, to: Contestant, metric: &str) -> O
 }
 
 /// Of values in ascending order.
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let middle = values.len() / 2;
     match values.len() {
         0 => f64::NAN,
@@ -249,16 +219,14 @@ pub fn rounded(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::broker::Durability;
+    use super::super::contestant::{DOHLE, DOHLE_SYNCED, KAFKA};
     use super::super::machine::Noise;
     use super::*;
 
-    const KAFKA: Contestant = Contestant::Kafka(Durability::PageCache);
-    const DOHLE: Contestant = Contestant::Dohle(Durability::PageCache);
-
     fn sample(contestant: Contestant, round: usize, value: f64, pressure_percent: f64) -> Sample {
         let noise = Noise { pressure_percent, steal_percent: 0.0 };
-        Sample { contestant, round, metrics: vec![("x", value)], noise }
+        let metrics = vec![("x".to_owned(), value)];
+        Sample { contestant: contestant.to_string(), round, metrics, noise, ..Sample::default() }
     }
 
     fn samples() -> Vec<Sample> {
@@ -273,19 +241,26 @@ mod tests {
 
     #[test]
     fn noisy_samples_are_left_out() {
-        assert_eq!(values(&samples(), KAFKA, "x"), [1.8, 2.0, 2.2]);
+        assert_eq!(values(&samples(), &KAFKA.to_string(), "x"), [1.8, 2.0, 2.2]);
         assert_eq!(ratios(&samples(), DOHLE, KAFKA, "x").unwrap().len(), 3);
     }
 
     #[test]
     fn promises_are_judged_by_the_median_of_pairs() {
-        let bar = |bound| Bar { metric: "x", of: DOHLE, bound };
-        let kept = verdict(&bar(Bound::MostTimes(0.5, KAFKA)), &samples()).unwrap();
-        assert!(kept.starts_with("Promise kept: `x` of Dohle, page cache is 0.500 times"), "{kept}");
-        let broken = verdict(&bar(Bound::MostTimes(0.4, KAFKA)), &samples()).unwrap();
-        assert!(broken.starts_with("Promise NOT KEPT"), "{broken}");
-        let nobody = Bar { metric: "x", of: Contestant::Dohle(Durability::Synced), bound: Bound::Most(1.0) };
-        assert!(verdict(&nobody, &samples()).is_none());
+        let bar = |bound, aim| Bar { metric: "x", of: DOHLE, bound, aim };
+        let kept = Verdict::of(&bar(Bound::MostTimes(0.5, KAFKA), 0.1), &samples()).unwrap();
+        assert!(kept.kept() && !kept.reaches(kept.aim));
+        let text = kept.to_string();
+        assert!(
+            text.contains("kept: `x` of Dohle, page cache against Kafka, page cache is 2.00 times less"),
+            "{text}"
+        );
+        let broken = Verdict::of(&bar(Bound::MostTimes(0.4, KAFKA), 0.1), &samples()).unwrap();
+        assert!(broken.to_string().starts_with("Promise NOT KEPT"), "{broken}");
+        let more = Verdict::of(&bar(Bound::LeastTimes(0.4, KAFKA), 0.1), &samples()).unwrap();
+        assert!(more.kept() && more.to_string().contains("is 0.500 times"), "{more}");
+        let nobody = Bar { metric: "x", of: DOHLE_SYNCED, bound: Bound::Most(1.0), aim: 1.0 };
+        assert!(Verdict::of(&nobody, &samples()).is_none());
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! What is measured: each scenario a few lines of data and a function of `measure`.
+//! What a scenario is, and finding one by its name. The table is in [`super::table`].
 
-use super::Lab;
-use super::broker::{Contestant, Durability};
-use super::{groups, measure};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use super::contestant::{Contestant, DOHLE, DOHLE_SYNCED, KAFKA};
+use super::{Lab, table};
 use crate::Outcome;
+use crate::client::Codec;
 
 /// Figures by name, in the order they are shown.
 pub type Metrics = Vec<(&'static str, f64)>;
@@ -13,7 +16,10 @@ pub type Metrics = Vec<(&'static str, f64)>;
 pub struct Bar {
     pub metric: &'static str,
     pub of: Contestant,
+    /// What is promised.
     pub bound: Bound,
+    /// What is wished for: a number of the same kind as the bound's.
+    pub aim: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,195 +30,154 @@ pub enum Bound {
     LeastTimes(f64, Contestant),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
-    pub name: &'static str,
-    pub about: &'static str,
+    pub name: Cow<'static, str>,
+    pub about: Cow<'static, str>,
     pub contestants: &'static [Contestant],
-    pub measure: fn(&Lab, Contestant) -> Outcome<Metrics>,
-    pub bars: &'static [Bar],
+    pub measure: Measure,
+    pub bars: Vec<Bar>,
     /// Whether it is among the figures that are promised, and so runs unless others are named.
     pub promised: bool,
     /// One round tells all.
     pub deterministic: bool,
 }
 
-const KAFKA: Contestant = Contestant::Kafka(Durability::PageCache);
-const KAFKA_SYNCED: Contestant = Contestant::Kafka(Durability::Synced);
-const DOHLE: Contestant = Contestant::Dohle(Durability::PageCache);
-const DOHLE_SYNCED: Contestant = Contestant::Dohle(Durability::Synced);
+#[derive(Clone, Copy, Debug)]
+pub enum Measure {
+    /// A function that starts its own broker.
+    By(fn(&Lab, Contestant) -> Outcome<Metrics>),
+    /// A load of this shape on a warm broker.
+    Load(Way, Shape),
+}
 
-pub const SCENARIOS: &[Scenario] = &[
+/// What is done with a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Produced, then consumed from the start.
+    InAndOut,
+    /// Produced.
+    Produce,
+    /// Produced at a rate, and read at the tail meanwhile.
+    EndToEnd,
+}
+
+/// A load without its broker: what differs between scenarios.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub partitions: i32,
+    pub connections: usize,
+    pub record_size: usize,
+    pub batch_size: usize,
+    pub batches_per_request: usize,
+    pub pipeline: usize,
+    pub acks: i16,
+    pub codec: Codec,
+    pub keys: u64,
+    pub readers: usize,
+    /// Bytes of values per second; without it, as fast as answers come.
+    pub rate: Option<u64>,
+    pub amount: Amount,
+    pub topic_config: &'static [&'static str],
+    /// Settings of the broker, by Kafka's names.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Amount {
+    /// This part of `--volume-gb`.
+    Volume(f64),
+    /// `--rate-seconds`.
+    Time,
+}
+
+/// What the promised figures are about: 1 KiB records in 64 KiB batches, one per request, five requests on their way, 12 partitions.
+pub const STANDARD: Shape = Shape {
+    partitions: 12,
+    connections: 1,
+    record_size: 1024,
+    batch_size: 64 << 10,
+    batches_per_request: 1,
+    pipeline: 5,
+    acks: -1,
+    codec: Codec::None,
+    keys: 0,
+    readers: 1,
+    rate: None,
+    amount: Amount::Volume(1.0),
+    topic_config: &[],
+    settings: &[],
+};
+
+/// A scenario that promises nothing.
+pub fn scenario(name: &'static str, about: &'static str, measure: Measure) -> Scenario {
     Scenario {
-        name: "start",
-        about: "from exec on an empty folder to the first acknowledged record (Kafka's format step is not counted)",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: measure::start,
-        bars: &[Bar { metric: "start_ms", of: DOHLE_SYNCED, bound: Bound::Most(25.0) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "idle",
-        about: "a node without topics, left alone",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: measure::idle,
-        bars: &[
-            Bar { metric: "rss_mib", of: DOHLE_SYNCED, bound: Bound::Most(8.0) },
-            Bar { metric: "cpu_percent", of: DOHLE_SYNCED, bound: Bound::Most(0.1) },
-        ],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "throughput",
-        about: "1 KiB records in 64 KiB batches, one per request, 12 partitions, acks=all: produce, then consume from the start",
+        name: Cow::Borrowed(name),
+        about: Cow::Borrowed(about),
         contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::throughput,
-        bars: &[Bar { metric: "cpu_s_per_gb", of: DOHLE, bound: Bound::MostTimes(0.5, KAFKA) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "memory",
-        about: "resident memory after gigabytes in and out",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: measure::memory,
-        bars: &[Bar { metric: "rss_mib", of: DOHLE_SYNCED, bound: Bound::Most(32.0) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "durability",
-        about: "acks=all from four connections, with and without fsync before the acknowledgement",
-        contestants: &[KAFKA, KAFKA_SYNCED, DOHLE, DOHLE_SYNCED],
-        measure: measure::durability,
-        bars: &[Bar { metric: "produce_mb_per_s", of: DOHLE_SYNCED, bound: Bound::LeastTimes(0.5, DOHLE) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "binary",
-        about: "the size of the executable",
-        contestants: &[DOHLE_SYNCED],
-        measure: measure::binary,
-        bars: &[Bar { metric: "binary_mib", of: DOHLE_SYNCED, bound: Bound::Most(25.0) }],
-        promised: true,
-        deterministic: true,
-    },
-    Scenario {
-        name: "requests",
-        about: "one record per request, one request at a time, 16 connections, acks=1",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::requests,
-        bars: &[],
+        measure,
+        bars: Vec::new(),
         promised: false,
         deterministic: false,
-    },
-    Scenario {
-        name: "latency",
-        about: "end to end at 100 MB/s, 1 KiB records in 64 KiB batches, 12 partitions, from the moment a batch was due",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::latency,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "zstd",
-        about: "as throughput, in batches of zstd; per gigabyte before compression",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::zstd,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "gzip",
-        about: "as throughput, in batches of gzip; per gigabyte before compression",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::gzip,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "together",
-        about: "as throughput, with a batch for each of 12 partitions in every request",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::together,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "batches-16k",
-        about: "as throughput, in batches of 16 KiB",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::batches_16k,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "rate",
-        about: "CPU per record at 20 MB/s in batches of 5 ms",
-        contestants: &[KAFKA, DOHLE, DOHLE_SYNCED],
-        measure: measure::rate,
-        bars: &[],
-        promised: false,
-        deterministic: false,
-    },
-    Scenario {
-        name: "heartbeats",
-        about: "10,000 members that beat every 3 s, classic in groups of one and consumer in groups of 100; and as fast as 64 connections go",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: groups::heartbeats,
-        bars: &[
-            Bar { metric: "cpu_us_per_heartbeat", of: DOHLE_SYNCED, bound: Bound::Most(10.0) },
-            Bar { metric: "consumer_cpu_us_per_heartbeat", of: DOHLE_SYNCED, bound: Bound::Most(10.0) },
-        ],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "commits",
-        about: "10,000 commits of one offset a second by 1,000 members on 64 connections, from the moment a commit was due",
-        contestants: &[KAFKA, KAFKA_SYNCED, DOHLE, DOHLE_SYNCED],
-        measure: groups::commits,
-        bars: &[Bar { metric: "commit_p99_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "forming",
-        about: "1,000 members over 1,000 partitions: all join; one more joins (classic, then consumer with group.consumer.assignment.interval.ms=0)",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: groups::forming,
-        bars: &[
-            Bar { metric: "classic_form_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) },
-            Bar { metric: "form_ms", of: DOHLE_SYNCED, bound: Bound::MostTimes(0.5, KAFKA) },
-            Bar { metric: "one_more_partitions_moved", of: DOHLE_SYNCED, bound: Bound::Most(1.0) },
-        ],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "idle-groups",
-        about: "10,000 groups of one member with one committed offset, left alone",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: groups::idle_groups,
-        bars: &[Bar { metric: "rss_mib", of: DOHLE_SYNCED, bound: Bound::Most(64.0) }],
-        promised: true,
-        deterministic: false,
-    },
-    Scenario {
-        name: "loading",
-        about: "stopped with 1,000,000 committed offsets in one partition of __consumer_offsets, and started again",
-        contestants: &[KAFKA, DOHLE_SYNCED],
-        measure: groups::loading,
-        bars: &[Bar { metric: "us_per_offset", of: DOHLE_SYNCED, bound: Bound::Most(1.0) }],
-        promised: true,
-        deterministic: false,
-    },
-];
+    }
+}
+
+impl Scenario {
+    pub fn of(self, contestants: &'static [Contestant]) -> Self {
+        Self { contestants, ..self }
+    }
+
+    /// Among the figures that are promised.
+    pub fn promises<const N: usize>(self, bars: [Bar; N]) -> Self {
+        Self { bars: bars.to_vec(), promised: true, ..self }
+    }
+
+    /// What can be measured in one life of a broker with others.
+    pub fn shares_a_broker(&self) -> bool {
+        matches!(self.measure, Measure::Load(_, shape) if shape.settings.is_empty())
+    }
+}
+
+/// Every scenario, the cells of the matrix last.
+pub fn all() -> &'static [Scenario] {
+    static ALL: LazyLock<Vec<Scenario>> =
+        LazyLock::new(|| table::scenarios().into_iter().chain(table::matrix()).collect());
+    &ALL
+}
+
+/// Those that a name means: one, or all whose names begin with what stands before a star.
+pub fn named(name: &str) -> Outcome<Vec<&'static Scenario>> {
+    let found: Vec<&Scenario> = match name.strip_suffix('*') {
+        Some(beginning) => all().iter().filter(|scenario| scenario.name.starts_with(beginning)).collect(),
+        None => all().iter().filter(|scenario| scenario.name == name).collect(),
+    };
+    if found.is_empty() {
+        return Err(format!("there is no scenario {name}; --scenario list prints all").into());
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_bars_are_about_those_who_take_part() {
+        let names: HashSet<&str> = all().iter().map(|scenario| &*scenario.name).collect();
+        assert_eq!(names.len(), all().len());
+        for scenario in all() {
+            for bar in &scenario.bars {
+                assert!(scenario.contestants.contains(&bar.of), "{}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_star_means_many() {
+        assert_eq!(named("throughput").unwrap().len(), 1);
+        assert!(named("matrix-*").unwrap().len() > 50);
+        assert!(named("nothing").is_err() && named("nothing*").is_err());
+    }
+}
