@@ -177,30 +177,28 @@ pub(crate) fn control_records(batch: &Batch) -> Result<Vec<ControlRecord>, Codec
     control_values(batch)?.into_iter().map(decode).collect()
 }
 
-/// The metadata records of a batch, each with its offset. Nothing for a control batch.
-pub(crate) fn metadata_records(batch: &Batch) -> Result<Vec<(Offset, MetadataRecord)>, CodecError> {
+/// The metadata records of a batch, each with its offset, one at a time: a batch may hold many. Nothing for a control batch.
+pub(crate) fn metadata_records(
+    batch: &Batch,
+) -> impl Iterator<Item = Result<(Offset, MetadataRecord), CodecError>> + '_ {
     let numbered = (batch.header.base_offset.get()..).map(Offset);
-    let records = metadata_records_with_versions(batch)?;
-    Ok(numbered.zip(records.into_iter().map(|(record, _)| record)).collect())
+    let records = metadata_records_with_versions(batch);
+    numbered.zip(records).map(|(offset, record)| record.map(|(record, _)| (offset, record)))
 }
 
 /// The metadata records of a batch, each with the version it is written in. Nothing for a control batch. Nobody compacts the
 /// metadata log, so that a batch's records take its offsets one after the other.
 pub(crate) fn metadata_records_with_versions(
     batch: &Batch,
-) -> Result<Vec<(MetadataRecord, i16)>, CodecError> {
-    if batch.header.is_control() {
-        return Ok(Vec::new());
-    }
+) -> impl Iterator<Item = Result<(MetadataRecord, i16), CodecError>> + '_ {
     let base = batch.header.base_offset;
-    let mut records = Vec::new();
-    for record in batch.records(MAX_BATCH_BYTES as u64) {
+    let records = (!batch.header.is_control()).then(|| batch.records(MAX_BATCH_BYTES as u64));
+    records.into_iter().flatten().map(move |record| {
         let record = record.map_err(|source| CodecError::Batch { offset: base, source })?;
         let offset = record.offset;
         let value = record.value.ok_or(CodecError::NoValue { offset })?;
-        records.push(MetadataRecord::decode(value).map_err(|source| CodecError::Record { offset, source })?);
-    }
-    Ok(records)
+        MetadataRecord::decode(value).map_err(|source| CodecError::Record { offset, source })
+    })
 }
 
 /// One batch of metadata records.

@@ -77,9 +77,9 @@ pub enum FormatError {
     MetadataDir(PathBuf),
     #[error("log directory {} is already formatted", .0.display())]
     AlreadyFormatted(PathBuf),
-    #[error("log directory {} belongs to cluster {found}, not {wanted}", path.display())]
+    #[error("log directory {} belongs to cluster {found}, not {wanted}, by its meta.properties", path.display())]
     OtherCluster { path: PathBuf, found: ClusterId, wanted: ClusterId },
-    #[error("log directory {} belongs to node {found}, not {wanted}", path.display())]
+    #[error("log directory {} belongs to node {found}, not {wanted}, by its meta.properties", path.display())]
     OtherNode { path: PathBuf, found: NodeId, wanted: NodeId },
     #[error("{0}")]
     Feature(String),

@@ -129,7 +129,9 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Contents, SnapshotError> {
                 }
             }
         } else if has_header {
-            contents.records.extend(codec::metadata_records_with_versions(&batch)?);
+            for record in codec::metadata_records_with_versions(&batch) {
+                contents.records.push(record?);
+            }
         }
         if !has_header {
             return Err(SnapshotError::Damaged("it does not start with a header"));

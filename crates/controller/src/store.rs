@@ -10,12 +10,15 @@ use bytes::Bytes;
 use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
 use dohle_log::{Durable, Log, LogContext, LogError, Read, ReadBuffers, Recovery, TailBudget};
+use dohle_metadata::MetadataVersion;
+use dohle_metadata::features::METADATA_VERSION;
 use dohle_raft::{
     BOOTSTRAP_SNAPSHOT, ControlRecord, ElectionState, Entry, LogPoint, LogShape, Recovered, SnapshotId,
     VoterHistory, VoterSet,
 };
 use dohle_records::{Batch, parse_batches};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
+use dohle_wire::MetadataRecord;
 use tracing::{info, warn};
 
 use crate::codec;
@@ -29,6 +32,8 @@ pub(crate) const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
 /// How much of the log is read at a time.
 const READ_BYTES: usize = 1 << 20;
+/// A batch that sets levels of features has no more records: there are few features.
+const MOST_FEATURE_RECORDS: i32 = 64;
 /// What of the log's end stays in memory for followers and for the next commit.
 const TAIL_BYTES: usize = 1 << 20;
 /// Of a log that no producer writes to, there is nothing to forget.
@@ -131,12 +136,32 @@ impl Store {
                     let records = codec::control_records(&batch);
                     let records = records.map_err(|error| corrupt(&self.folder, error.to_string()))?;
                     note_control(&mut voters, header.base_offset, &records);
+                } else if header.record_count <= MOST_FEATURE_RECORDS {
+                    self.check_features(&batch)?;
                 }
                 next = header.next_offset();
             }
         }
         let snapshots = self.snapshots.iter().map(|stored| stored.id).collect();
         Ok(Recovered { election, log: LogShape::recovered(start, end, epochs, snapshots), voters })
+    }
+
+    /// Refuses what a newer version has written before this one writes anything. Levels come in batches of their own, so that the
+    /// large ones need not be looked into.
+    fn check_features(&self, batch: &Batch) -> Result<(), StartError> {
+        // What cannot be read at all is said of when it is replayed.
+        for (_, record) in codec::metadata_records(batch).flatten() {
+            let MetadataRecord::FeatureLevel(level) = record else { continue };
+            if &*level.name == METADATA_VERSION && MetadataVersion::from_level(level.feature_level).is_none()
+            {
+                return Err(StartError::Unsupported(format!(
+                    "{} is of {METADATA_VERSION} {}, which this version does not know: start the version on it that has written it",
+                    self.folder.display(),
+                    level.feature_level
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn end(&self) -> Offset {
@@ -216,6 +241,11 @@ impl Store {
             Read::Cold(cold) => cold.run().map_err(failed)?,
         };
         Ok(dohle_wire::RecordBytes::from(slice.chunks).into_bytes())
+    }
+
+    /// How many bytes the latest snapshot has; 0 without one.
+    pub(crate) fn latest_snapshot_bytes(&self) -> u64 {
+        self.snapshots.last().map_or(0, |stored| stored.size)
     }
 
     pub(crate) fn latest_snapshot(&self) -> Option<SnapshotId> {

@@ -134,7 +134,8 @@ impl Shell {
     pub(super) fn replay_log(&mut self, end: Offset) -> Result<(), StoreError> {
         while self.core_end < end {
             for batch in self.store.read(self.core_end, end)? {
-                for (offset, record) in codec::metadata_records(&batch)? {
+                for record in codec::metadata_records(&batch) {
+                    let (offset, record) = record?;
                     if offset >= self.core_end {
                         self.core.replay(&record, offset).map_err(codec::CodecError::from)?;
                     }
@@ -164,7 +165,8 @@ impl Shell {
         let mut next = self.applied;
         while next < to {
             for batch in self.store.read(next, to)? {
-                for (offset, record) in codec::metadata_records(&batch)? {
+                for record in codec::metadata_records(&batch) {
+                    let (offset, record) = record?;
                     if offset >= self.applied {
                         self.image.replay(&record, offset).map_err(codec::CodecError::from)?;
                     }

@@ -11,6 +11,10 @@ use crate::codec;
 use crate::error::StoreError;
 use crate::snapshot::{self, Contents};
 
+/// A start replays a log of at most so many times the size of its snapshot, or of so many bytes where that is more: about 30 ms.
+const REPLAYED_STATES: u64 = 3;
+const REPLAYED_BYTES: u64 = 2 << 20;
+
 impl Shell {
     /// When the next snapshot is due by time, in milliseconds of monotonic time.
     pub(super) fn snapshot_due(&self) -> Option<u64> {
@@ -24,9 +28,16 @@ impl Shell {
         self.store.latest_snapshot().is_none_or(|latest| self.applied > latest.offset)
     }
 
+    /// How much log there may be behind a snapshot: what `metadata.log.max.record.bytes.between.snapshots` allows, and not much more than
+    /// a start reads anyway. Each restart of a broker changes all its partitions, so that many restarts would make the next ones slow.
+    fn most_bytes_between(&self) -> u64 {
+        let state = self.store.latest_snapshot_bytes();
+        self.settings.snapshot_bytes.min((state * REPLAYED_STATES).max(REPLAYED_BYTES))
+    }
+
     /// Writes a snapshot on another thread when one is due.
     pub(super) fn start_snapshot(&mut self) {
-        let by_size = self.bytes_since_snapshot >= self.settings.snapshot_bytes;
+        let by_size = self.bytes_since_snapshot >= self.most_bytes_between();
         let by_time = self.snapshot_due().is_some_and(|due| due <= self.env.clock.tick().millis());
         let is_due = self.has_news() && (by_size || by_time);
         if !is_due || self.snapshot_underway || self.image.in_transaction() {
