@@ -18,7 +18,7 @@
 //!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
 //! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
-//! compacts.
+//! compacts, [`recovering`] recovers after a crash what nobody came for.
 
 pub mod api;
 mod auto_topics;
@@ -37,8 +37,10 @@ pub mod listener;
 pub mod log_dirs;
 pub mod metrics;
 pub mod partition;
+mod places;
 mod producer_ids;
 pub mod reading;
+mod recovering;
 pub mod request;
 pub mod resting;
 pub mod session;

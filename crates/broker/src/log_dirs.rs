@@ -3,7 +3,7 @@
 //! Partitions are opened on demand. What a directory says of them at start (folder names, checkpoints, whether it was closed cleanly) is
 //! read once; from then on the checkpoints are kept here and rewritten when something in them has moved.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,8 +13,11 @@ use dohle_log::checkpoint::Offsets;
 use dohle_log::dirs::LogDir;
 use dohle_log::names::{FolderState, marked_folder_name};
 use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
-use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition, Uuid};
+use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
 use tracing::{info, warn};
+
+use crate::places::{Holds, Place, Places};
+use crate::recovering::Gate;
 
 /// The folder of the metadata log is named after this topic.
 const METADATA_TOPIC_NAME: &str = "__cluster_metadata";
@@ -38,26 +41,12 @@ pub struct LogDirs {
     places: Mutex<Places>,
 }
 
-/// Where each partition's folder lies, by the name of the folder.
-type Places = HashMap<(String, PartitionIndex), Place>;
-
-#[derive(Clone, Copy)]
-struct Place {
-    /// Which of the directories.
-    directory: usize,
-    /// Which topic of that name it holds. `None` for a folder that was not opened and does not say.
-    topic: Option<TopicId>,
-    /// Whether its log was opened, and so recovered if that was needed.
-    opened: bool,
-    /// Where its log stood when this process closed it, until it is opened again: its files need no check.
-    closed: Option<Closed>,
-}
-
 /// Where both are locked, [`LogDirs::places`] comes before the checkpoints of a directory.
 struct Directory {
     dir: LogDir,
     /// The last process closed it cleanly: what its logs hold needs no check.
     clean: bool,
+    gate: Arc<Gate>,
     checkpoints: Mutex<Checkpoints>,
 }
 
@@ -70,6 +59,8 @@ struct Checkpoints {
     compacted: Offsets,
     /// Whether `compacted` is not what the file says.
     compacted_moved: bool,
+    /// Whether all of the files could be understood.
+    are_whole: bool,
 }
 
 /// What DescribeLogDirs tells of a directory.
@@ -84,38 +75,29 @@ impl LogDirs {
     /// Takes stock of directories that are open and locked. Reads names, not logs.
     pub fn new(env: &Env, context: LogContext, dirs: Vec<LogDir>) -> Result<Self, LogError> {
         let mut directories = Vec::with_capacity(dirs.len());
-        let mut places = HashMap::new();
+        let mut places = Places::default();
         for (index, dir) in dirs.into_iter().enumerate() {
-            let clean = dir.take_clean_shutdown()?.is_some();
+            let mut checkpoints = Checkpoints::read(&dir)?;
+            let clean = dir.take_clean_shutdown()?.is_some() && checkpoints.are_whole;
             for folder in dir.scan()? {
                 // The metadata log is the controller's.
-                if folder.topic_id == Some(Uuid::METADATA_TOPIC) || folder.topic == METADATA_TOPIC_NAME {
+                if folder.topic == METADATA_TOPIC_NAME {
                     continue;
                 }
                 match folder.state {
-                    FolderState::Live => {
-                        let place =
-                            Place { directory: index, topic: folder.topic_id, opened: false, closed: None };
-                        places.insert((folder.topic, folder.partition), place);
-                    }
+                    FolderState::Live => places.insert(&folder.topic, folder.partition, Place::found(index)),
                     FolderState::Deleted => remove(&dir, &folder.path),
                     // Left to whoever put them aside.
                     FolderState::Future | FolderState::Stray => {}
                 }
             }
-            let mut checkpoints = Checkpoints {
-                recovery_points: dir.recovery_points()?,
-                log_starts: dir.log_starts()?,
-                high_watermarks: dir.high_watermarks()?,
-                compacted: dir.cleaner_points()?,
-                compacted_moved: false,
-            };
             // What a deleted partition left must never be taken for the mark of a younger one of its name.
-            if checkpoints.retain(|key| places.contains_key(key)) {
+            if checkpoints.retain(|topic, partition| places.get(topic, partition).is_some()) {
                 checkpoints.write(&dir)?;
             }
             info!(path = %dir.path().display(), clean, "log directory");
-            directories.push(Directory { dir, clean, checkpoints: Mutex::new(checkpoints) });
+            let checkpoints = Mutex::new(checkpoints);
+            directories.push(Directory { dir, clean, gate: Arc::default(), checkpoints });
         }
         Ok(Self { env: env.clone(), context, directories, places: Mutex::new(places) })
     }
@@ -144,24 +126,26 @@ impl LogDirs {
         wanted: DirectoryId,
         settings: Arc<TopicSettings>,
     ) -> Result<Log, LogError> {
-        let key = (topic.to_owned(), id.partition);
         let now = self.env.clock.now();
-        if let Some(other) = self.other_topic(&key, id.topic) {
-            // An earlier topic of this name, deleted while this node was away or a moment ago.
+        if let Some(other) = self.other_topic(topic, id)? {
+            // An earlier topic of this name: deleted a moment ago, or while this node was away; of that one Kafka keeps the folder.
+            let mark =
+                if self.is_opened(topic, id.partition) { FolderState::Deleted } else { FolderState::Stray };
             warn!(topic, partition = %id.partition, id = %other, "putting aside the folder of an earlier topic");
-            self.put_aside(topic, TopicPartition { topic: other, ..id }, FolderState::Deleted)?;
+            self.put_aside(topic, TopicPartition { topic: other, ..id }, mark)?;
         }
         let mut places = self.places();
-        if let Some(place) = places.get_mut(&key) {
-            place.topic = Some(id.topic);
+        if let Some(place) = places.get_mut(topic, id.partition) {
+            place.holds = Holds::Topic(id.topic);
             let (directory, closed) = (&self.directories[place.directory], place.closed.take());
             drop(places);
             let folder = directory.dir.partition_path(topic, id.partition);
-            let recovery = closed.map_or_else(|| directory.recovery(&key), Recovery::of_closed);
+            let recovery =
+                closed.map_or_else(|| directory.recovery(topic, id.partition), Recovery::of_closed);
             let mut log = Log::open(&self.context, folder, id.topic, settings, recovery, now)?;
             // What a crash has left in the page cache only is stored before anybody is given it.
             let _stored = log.flush()?;
-            if let Some(place) = self.places().get_mut(&key) {
+            if let Some(place) = self.places().get_mut(topic, id.partition) {
                 place.opened = true;
             }
             return Ok(log);
@@ -169,29 +153,38 @@ impl LogDirs {
         let index = self.place(&places, wanted);
         let folder = self.directories[index].dir.partition_path(topic, id.partition);
         let log = Log::create(&self.context, folder, id.topic, settings, now)?;
-        places.insert(key, Place { directory: index, topic: Some(id.topic), opened: true, closed: None });
+        places.insert(topic, id.partition, Place::made(index, id.topic));
         Ok(log)
     }
 
-    /// The topic whose folder has this name, if it is not `wanted`.
-    fn other_topic(&self, key: &(String, PartitionIndex), wanted: TopicId) -> Option<TopicId> {
-        self.places().get(key).and_then(|place| place.topic).filter(|&found| found != wanted)
+    /// The topic whose folder has the name of `wanted`, if it is another one.
+    fn other_topic(&self, name: &str, wanted: TopicPartition) -> Result<Option<TopicId>, LogError> {
+        match self.holds(&mut self.places(), name, wanted.partition)? {
+            Holds::Topic(found) if found != wanted.topic => Ok(Some(found)),
+            _ => Ok(None),
+        }
     }
 
-    /// Every partition on disk, by name, with the topic's id where it is known.
-    pub fn partitions(&self) -> Vec<(String, PartitionIndex, Option<TopicId>)> {
-        let places = self.places();
-        places.iter().map(|((topic, partition), place)| (topic.clone(), *partition, place.topic)).collect()
+    /// Which topic a place is of, read from its folder if it was not yet.
+    fn holds(&self, places: &mut Places, topic: &str, partition: PartitionIndex) -> Result<Holds, LogError> {
+        let Some(place) = places.get_mut(topic, partition) else { return Ok(Holds::Nameless) };
+        if place.holds == Holds::Unread {
+            let dir = &self.directories[place.directory].dir;
+            let found = dir.topic_id(&dir.partition_path(topic, partition))?;
+            place.holds = found.map_or(Holds::Nameless, Holds::Topic);
+        }
+        Ok(place.holds)
+    }
+
+    /// Every partition on disk, by name.
+    pub fn partitions(&self) -> Vec<(String, PartitionIndex)> {
+        self.places().iter().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
     }
 
     /// The partitions of a topic that hold records, by the sizes of their files. Blocks.
     pub fn partitions_with_records(&self, topic: &str) -> Vec<PartitionIndex> {
-        let places: Vec<_> = self
-            .places()
-            .iter()
-            .filter(|((name, _), _)| name == topic)
-            .map(|((_, partition), place)| (*partition, place.directory))
-            .collect();
+        let places: Vec<_> =
+            self.places().of_topic(topic).map(|(partition, place)| (partition, place.directory)).collect();
         let holds = |&(partition, directory): &(PartitionIndex, usize)| {
             let dir = &self.directories[directory].dir;
             let (disk, folder) = (dir.disk(), dir.partition_path(topic, partition));
@@ -216,13 +209,12 @@ impl LogDirs {
         id: TopicPartition,
         mark: FolderState,
     ) -> Result<Option<PathBuf>, LogError> {
-        let key = (topic.to_owned(), id.partition);
         // Locked for the whole of it: names of folders are given and taken by one thread at a time.
         let mut places = self.places();
-        let Some(place) = places.get(&key).filter(|place| place.topic.is_none_or(|found| found == id.topic))
-        else {
+        if matches!(self.holds(&mut places, topic, id.partition)?, Holds::Topic(found) if found != id.topic) {
             return Ok(None);
-        };
+        }
+        let Some(place) = places.get(topic, id.partition) else { return Ok(None) };
         let directory = &self.directories[place.directory];
         let (disk, from) = (directory.dir.disk(), directory.dir.partition_path(topic, id.partition));
         let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), mark);
@@ -238,9 +230,9 @@ impl LogDirs {
             path: parent.to_owned(),
             source,
         })?;
-        places.remove(&key);
+        places.remove(topic, id.partition);
         let mut checkpoints = directory.checkpoints();
-        if checkpoints.retain(|held| *held != key) {
+        if checkpoints.remove(topic, id.partition) {
             checkpoints.write(&directory.dir)?;
         }
         Ok(Some(to))
@@ -267,8 +259,7 @@ impl LogDirs {
             let places = self.places();
             let mut checkpoints = directory.checkpoints();
             let is_held = |mark: &&Mark| {
-                let place = places.get(&(mark.topic.clone(), mark.partition));
-                place.is_some_and(|place| place.topic == Some(mark.id))
+                places.get(&mark.topic, mark.partition).is_some_and(|place| place.is_of(mark.id))
             };
             marks.into_iter().filter(is_held).for_each(|mark| checkpoints.note(mark));
             drop(places);
@@ -280,22 +271,20 @@ impl LogDirs {
 
     /// Up to where a partition's log is compacted.
     pub fn compacted(&self, topic: &str, partition: PartitionIndex) -> Option<Offset> {
-        let key = (topic.to_owned(), partition);
-        let place = self.places().get(&key).copied()?;
-        self.directories[place.directory].checkpoints().compacted.get(&key).copied()
+        let place = self.places().get(topic, partition).copied()?;
+        self.directories[place.directory].checkpoints().compacted.get(topic, partition)
     }
 
     /// Stores up to where a partition's log is compacted, if it is still here. Blocks.
     pub fn note_compacted(&self, topic: &str, id: TopicPartition, up_to: Offset) -> Result<(), LogError> {
-        let key = (topic.to_owned(), id.partition);
         let places = self.places();
-        let Some(place) = places.get(&key).filter(|place| place.topic == Some(id.topic)) else {
+        let Some(place) = places.get(topic, id.partition).filter(|place| place.is_of(id.topic)) else {
             return Ok(());
         };
         let directory = &self.directories[place.directory];
         let mut checkpoints = directory.checkpoints();
         drop(places);
-        checkpoints.compacted.insert(key, up_to);
+        checkpoints.compacted.insert(topic, id.partition, up_to);
         checkpoints.compacted_moved = true;
         checkpoints.write_compacted(&directory.dir)
     }
@@ -305,8 +294,8 @@ impl LogDirs {
         let Some(directory) = self.directory_of(folder) else { return };
         let mut places = self.places();
         // Where it was may be a younger topic of its name by now, of which this says nothing.
-        let place = places.get_mut(&(topic.to_owned(), id.partition));
-        let Some(place) = place.filter(|place| place.topic == Some(id.topic)) else { return };
+        let place = places.get_mut(topic, id.partition);
+        let Some(place) = place.filter(|place| place.is_of(id.topic)) else { return };
         place.closed = Some(*closed);
         drop(places);
         directory.checkpoints().note(&Mark {
@@ -327,7 +316,7 @@ impl LogDirs {
 
     /// The folder of a partition, where there is one.
     pub fn folder(&self, topic: &str, partition: PartitionIndex) -> Option<PathBuf> {
-        let place = self.places().get(&(topic.to_owned(), partition)).copied()?;
+        let place = self.places().get(topic, partition).copied()?;
         Some(self.directories[place.directory].dir.partition_path(topic, partition))
     }
 
@@ -336,14 +325,78 @@ impl LogDirs {
     /// A directory that a crash has left is not marked while it holds logs that were not opened, and so not recovered, since.
     pub fn finish(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
         for (index, directory) in self.directories.iter().enumerate() {
-            let recovered = |place: &Place| place.opened || place.directory != index;
-            let all_recovered = self.places().values().all(recovered);
+            let all_recovered = self.remaining(index) == 0;
             directory.checkpoints().write(&directory.dir)?;
-            if directory.clean || all_recovered {
+            if all_recovered {
                 directory.dir.write_clean_shutdown(broker_epoch)?;
             }
         }
         Ok(())
+    }
+
+    /// The partitions of a directory that a crash has left and that were not opened, and so not recovered, since.
+    pub fn to_recover(&self, directory: usize) -> Vec<(String, PartitionIndex)> {
+        if self.directories[directory].clean {
+            return Vec::new();
+        }
+        let places = self.places();
+        let waiting = places.iter().filter(|(_, _, place)| place.directory == directory && !place.opened);
+        waiting.map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
+    }
+
+    /// How many logs of a directory are still to be recovered.
+    pub fn remaining(&self, directory: usize) -> usize {
+        if self.directories[directory].clean {
+            return 0;
+        }
+        let places = self.places();
+        places.iter().filter(|(_, _, place)| place.directory == directory && !place.opened).count()
+    }
+
+    /// Where each directory is, and how many of its logs are still to be recovered.
+    pub fn recoveries(&self) -> Vec<(PathBuf, usize)> {
+        let of = |at: usize| (self.path(at).to_owned(), self.remaining(at));
+        (0..self.count()).map(of).collect()
+    }
+
+    /// Whether a partition was opened since the start, and so recovered if that was needed.
+    pub fn is_opened(&self, topic: &str, partition: PartitionIndex) -> bool {
+        self.places().get(topic, partition).is_none_or(|place| place.opened)
+    }
+
+    /// What bounds the recoveries of a directory.
+    pub fn gate(&self, directory: usize) -> Arc<Gate> {
+        self.directories[directory].gate.clone()
+    }
+
+    /// How many directories there are.
+    pub fn count(&self) -> usize {
+        self.directories.len()
+    }
+
+    pub fn path(&self, directory: usize) -> &Path {
+        self.directories[directory].dir.path()
+    }
+
+    /// Puts aside the folders of partitions that the cluster does not know, as Kafka does when it starts. A person may remove them.
+    /// Blocks.
+    pub fn set_strays_aside(&self, is_known: impl Fn(&str, PartitionIndex) -> bool) {
+        let found = self.partitions();
+        for (topic, partition) in found.into_iter().filter(|(topic, partition)| !is_known(topic, *partition))
+        {
+            let holds = self.holds(&mut self.places(), &topic, partition);
+            let held = match holds {
+                Ok(Holds::Topic(id)) => id,
+                _ => TopicId::default(),
+            };
+            match self.put_aside(&topic, TopicPartition { topic: held, partition }, FolderState::Stray) {
+                Ok(Some(folder)) => {
+                    warn!(topic, %partition, folder = %folder.display(), "a folder that no topic claims is put aside");
+                }
+                Ok(None) => {}
+                Err(problem) => warn!(topic, %partition, %problem, "a folder that no topic claims stays"),
+            }
+        }
     }
 
     /// Gives memory back that reads have used and may use again.
@@ -370,7 +423,7 @@ impl LogDirs {
             return named;
         }
         let mut counts = vec![0_usize; self.directories.len()];
-        places.values().for_each(|place| counts[place.directory] += 1);
+        places.iter().for_each(|(_, _, place)| counts[place.directory] += 1);
         (0..counts.len()).min_by_key(|&index| counts[index]).expect("a node has a log directory")
     }
 
@@ -388,12 +441,12 @@ impl Directory {
         self.dir.meta().and_then(|meta| meta.directory_id)
     }
 
-    fn recovery(&self, key: &(String, PartitionIndex)) -> Recovery {
+    fn recovery(&self, topic: &str, partition: PartitionIndex) -> Recovery {
         let checkpoints = self.checkpoints();
         Recovery {
             clean: self.clean,
-            recovery_point: checkpoints.recovery_points.get(key).copied().unwrap_or(Offset::ZERO),
-            log_start: checkpoints.log_starts.get(key).copied().unwrap_or(Offset::ZERO),
+            recovery_point: checkpoints.recovery_points.get(topic, partition).unwrap_or(Offset::ZERO),
+            log_start: checkpoints.log_starts.get(topic, partition).unwrap_or(Offset::ZERO),
         }
     }
 
@@ -403,28 +456,60 @@ impl Directory {
 }
 
 impl Checkpoints {
+    /// Reads what a directory has. A file that cannot be understood tells nothing, as in Kafka: then everything is verified, and
+    /// logs start where their first segment does.
+    fn read(dir: &LogDir) -> Result<Self, LogError> {
+        let mut are_whole = true;
+        let mut or_nothing = |read: Result<Offsets, LogError>| match read {
+            Err(error @ LogError::Corrupt { .. }) => {
+                warn!(%error, "a checkpoint cannot be understood; it is made anew, and every log of the directory is verified");
+                are_whole = false;
+                Ok(Offsets::default())
+            }
+            read => read,
+        };
+        Ok(Self {
+            recovery_points: or_nothing(dir.recovery_points())?,
+            log_starts: or_nothing(dir.log_starts())?,
+            high_watermarks: or_nothing(dir.high_watermarks())?,
+            compacted: or_nothing(dir.cleaner_points())?,
+            compacted_moved: false,
+            are_whole,
+        })
+    }
+
     fn note(&mut self, mark: &Mark) {
-        let key = (mark.topic.clone(), mark.partition);
+        let (topic, partition) = (&*mark.topic, mark.partition);
         // Kafka writes a log start only where it is not what the first segment says anyway.
         if mark.log_start > Offset::ZERO {
-            self.log_starts.insert(key.clone(), mark.log_start);
+            self.log_starts.insert(topic, partition, mark.log_start);
         } else {
-            self.log_starts.remove(&key);
+            self.log_starts.remove(topic, partition);
         }
-        self.recovery_points.insert(key.clone(), mark.recovery_point);
-        self.high_watermarks.insert(key, mark.high_watermark);
+        self.recovery_points.insert(topic, partition, mark.recovery_point);
+        self.high_watermarks.insert(topic, partition, mark.high_watermark);
+    }
+
+    /// Forgets a partition. Says whether anything was known of it.
+    fn remove(&mut self, topic: &str, partition: PartitionIndex) -> bool {
+        let mut dropped = false;
+        for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
+            dropped |= offsets.remove(topic, partition).is_some();
+        }
+        self.compacted_moved |= self.compacted.remove(topic, partition).is_some();
+        dropped | self.compacted_moved
     }
 
     /// Keeps the entries of some partitions only. Says whether others were there.
-    fn retain(&mut self, keep: impl Fn(&(String, PartitionIndex)) -> bool) -> bool {
+    fn retain(&mut self, keep: impl Fn(&str, PartitionIndex) -> bool) -> bool {
         let mut dropped = false;
         for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
             let before = offsets.len();
-            offsets.retain(|key, _| keep(key));
+            offsets.retain(&keep);
             dropped |= offsets.len() < before;
         }
         let before = self.compacted.len();
-        self.compacted.retain(|key, _| keep(key));
+        self.compacted.retain(&keep);
         self.compacted_moved |= self.compacted.len() < before;
         dropped | self.compacted_moved
     }

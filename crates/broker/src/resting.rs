@@ -180,7 +180,7 @@ pub async fn write_checkpoints(core: &Rc<Core>) {
 async fn close(core: Rc<Core>, partition: Rc<Partition>, rested: Rested) {
     let log = partition.take_log(ErrorCode::NotLeaderOrFollower).expect("it was there a moment ago");
     let folder = log.dir().to_owned();
-    let rested = match task::blocking(move || log.close()).await {
+    let rested = match task::blocking(move || log.leave()).await {
         Ok(closed) => {
             core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
             Some(rested)

@@ -88,6 +88,14 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
     let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);
+    let (strays, image) = (log_dirs.clone(), controller.image());
+    task::blocking(move || {
+        strays.set_strays_aside(|topic, partition| {
+            let topic = image.topics.by_name(topic).and_then(|topic| topic.partitions.get(partition));
+            topic.is_some_and(|state| state.replicas.contains(&node))
+        });
+    })
+    .await;
     let lifecycle = Lifecycle::new(controller.clone(), config.clone(), log_dirs.paths());
     let shared = Arc::new(Shared {
         node,

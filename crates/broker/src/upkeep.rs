@@ -2,22 +2,25 @@
 //!
 //! Nothing here wakes while nothing happens, except retention every `log.retention.check.interval.ms`.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use dohle_env::task;
+use dohle_log::Log;
 use dohle_log::names::FolderState;
-use dohle_types::{ErrorCode, Offset, PartitionIndex, TopicId, TopicPartition};
+use dohle_types::{ErrorCode, Offset, TopicPartition};
 use tracing::{error, warn};
 
 use crate::core::Core;
-use crate::listener::ACCEPTING_CORE;
 use crate::log_dirs::Mark;
 use crate::partition::Partition;
-use crate::resting;
+use crate::{recovering, resting};
 
 /// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
+/// How many logs of a core are closed at a time, in the end.
+const CLOSED_TOGETHER: usize = 8;
 /// Between two looks at a flush that a closing log waits for.
 const FLUSH_STEP: Duration = Duration::from_millis(1);
 /// When retention first looks, after start (`InitialTaskDelayMs`).
@@ -25,6 +28,7 @@ const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
 /// Starts the chores that go by the clock.
 pub fn start(core: &Rc<Core>) {
+    recovering::start(core);
     let retaining = core.clone();
     let interval = u64::try_from(core.config().long("log.retention.check.interval.ms")).unwrap_or(300_000);
     task::spawn(async move {
@@ -68,16 +72,10 @@ async fn retain(core: &Rc<Core>) {
         task::yield_now().await;
     }
     let mut rested = false;
-    for (name, partition, found) in core.shared().log_dirs.partitions() {
-        // Newer than the list: a topic whose folder is in it, and that is not in the image, is gone.
+    for (name, partition) in core.shared().log_dirs.partitions() {
         let image = core.image();
-        let topic = image.topics.by_name(&name).filter(|topic| {
-            topic.partitions.get(partition).is_some() && found.is_none_or(|found| found == topic.id)
-        });
-        let Some(topic) = topic else {
-            set_stray_aside(core, name, partition, found.unwrap_or_default()).await;
-            continue;
-        };
+        let topic = image.topics.by_name(&name);
+        let Some(topic) = topic.filter(|topic| topic.partitions.get(partition).is_some()) else { continue };
         let id = TopicPartition { topic: topic.id, partition };
         if core.owner(id) != core.index || !core.wants_retention(id) {
             continue;
@@ -112,22 +110,6 @@ async fn maintain(core: &Rc<Core>, partition: &Rc<Partition>) {
     }
 }
 
-/// Marks the folder of a partition that the cluster does not know. It is left to a person to remove it.
-async fn set_stray_aside(core: &Rc<Core>, name: String, partition: PartitionIndex, topic: TopicId) {
-    if core.index != ACCEPTING_CORE {
-        return;
-    }
-    let (dirs, shown) = (core.shared().log_dirs.clone(), name.clone());
-    let id = TopicPartition { topic, partition };
-    match task::blocking(move || dirs.put_aside(&name, id, FolderState::Stray)).await {
-        Ok(Some(folder)) => {
-            warn!(topic = shown, %partition, folder = %folder.display(), "a folder that no topic claims is put aside");
-        }
-        Ok(None) => {}
-        Err(problem) => warn!(topic = shown, %partition, %problem, "a folder that no topic claims stays"),
-    }
-}
-
 /// Puts aside the folder of a partition that is gone, and removes it after `file.delete.delay.ms`.
 pub fn put_aside(
     core: &Rc<Core>,
@@ -159,26 +141,46 @@ pub fn put_aside(
 
 /// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
 pub async fn close(core: &Rc<Core>) -> bool {
-    let mut clean = true;
     core.shared().cleaner.stop();
     core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
+    let mut clean = true;
+    let mut closing = VecDeque::new();
     for partition in core.open_partitions() {
         // What a flush has been started for comes back through the mailbox first.
         while partition.is_flushing() || partition.with_log(|log| log.is_compacting()) == Some(true) {
             task::sleep(FLUSH_STEP).await;
         }
         let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };
-        let folder = log.dir().to_owned();
-        match log.close() {
-            Ok(closed) => {
-                assert!(closed.recovery_point >= Offset::ZERO, "a closed log is stored up to its end");
-                core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
-            }
-            Err(problem) => {
-                error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
-                clean = false;
-            }
+        if closing.len() == CLOSED_TOGETHER {
+            clean &= closed(closing.pop_front()).await;
         }
+        closing.push_back(task::spawn(close_one(core.clone(), partition, log)));
+    }
+    while !closing.is_empty() {
+        clean &= closed(closing.pop_front()).await;
     }
     clean
+}
+
+async fn closed(closing: Option<task::JoinHandle<bool>>) -> bool {
+    match closing {
+        // One that has met a bug has not closed its log.
+        Some(closing) => closing.await.unwrap_or(false),
+        None => true,
+    }
+}
+
+async fn close_one(core: Rc<Core>, partition: Rc<Partition>, log: Log) -> bool {
+    let folder = log.dir().to_owned();
+    match task::blocking(move || log.close()).await {
+        Ok(closed) => {
+            assert!(closed.recovery_point >= Offset::ZERO, "a closed log is stored up to its end");
+            core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
+            true
+        }
+        Err(problem) => {
+            error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
+            false
+        }
+    }
 }

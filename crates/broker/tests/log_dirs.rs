@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dohle_broker::log_dirs::{LogDirs, Mark};
-use dohle_env::disk::{Fault, SimDisk};
+use dohle_env::disk::{Fault, OpenMode, SimDisk};
 use dohle_env::{Clock, Disk, Env, Rng};
 use dohle_log::dirs::LogDir;
 use dohle_log::names::FolderState;
@@ -29,7 +29,7 @@ const fn topic(id: u128) -> TopicPartition {
 fn life(disk: &SimDisk) -> Result<LogDirs, LogError> {
     let held: Arc<dyn Disk> = Arc::new(disk.clone());
     let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-    let env = Env { clock, rng: Rng::seeded(7), disk: held.clone() };
+    let env = Env { clock, rng: Rng::seeded(7 + disk.operations()), disk: held.clone() };
     let context = LogContext {
         disk: held.clone(),
         rng: env.rng.clone(),
@@ -109,4 +109,75 @@ fn a_young_topic_keeps_its_records_wherever_the_power_goes() {
         }
     }
     assert!(kept > 0, "the records were stored in some of the histories");
+}
+
+fn put(disk: &SimDisk, name: &str, contents: &[u8]) {
+    let file = disk.open(&Path::new("/data").join(name), OpenMode::Create).expect("a file");
+    file.set_len(0).expect("it can be emptied");
+    file.write_all_at(&[std::io::IoSlice::new(contents)], 0).expect("it can be written");
+}
+
+/// As Kafka: a checkpoint with rubbish costs a verification of everything, and no record.
+#[test]
+fn checkpoints_with_rubbish_are_made_anew() {
+    for name in
+        ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint", "replication-offset-checkpoint"]
+    {
+        for rubbish in [&b"0\n1\norders 0 ten\n"[..], b"0\n5\norders 0 10\n", b"\xff\xfe\x00", b"9\n"] {
+            let disk = SimDisk::new(1);
+            let dirs = life(&disk).expect("a new folder");
+            let mut log = open(&dirs, OLD).expect("a new log");
+            fill(&mut log).expect("nothing fails");
+            dirs.checkpoint(&[mark(OLD.topic, &log)]).expect("nothing fails");
+            let closed = log.close().expect("nothing fails");
+            dirs.closed(NAME, OLD, Path::new("/data/orders-0"), &closed);
+            dirs.finish(dohle_types::BrokerEpoch(1)).expect("nothing fails");
+            drop(dirs);
+            put(&disk, name, rubbish);
+            let dirs = life(&disk).expect("a start all the same");
+            assert_eq!(dirs.remaining(0), 1, "nothing is taken for clean");
+            let log = open(&dirs, OLD).expect("a log");
+            assert_eq!(
+                (log.start_offset(), log.end_offset()),
+                (Offset::ZERO, Offset(RECORDS as i64)),
+                "{name}"
+            );
+            assert_eq!(dirs.remaining(0), 0);
+        }
+    }
+}
+
+/// What a start does not know is put aside with all it holds; of a topic that was made anew meanwhile, the old folder too.
+#[test]
+fn strays_keep_their_records() {
+    let disk = SimDisk::new(1);
+    let dirs = life(&disk).expect("a new folder");
+    fill(&mut open(&dirs, OLD).expect("a new log")).expect("nothing fails");
+    drop(dirs);
+    let aside = |disk: &SimDisk| {
+        let entries = disk.list(Path::new("/data")).expect("a folder");
+        let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+        names
+            .into_iter()
+            .filter(|name| name.starts_with("orders-0.") && name.ends_with("-stray"))
+            .collect::<Vec<_>>()
+    };
+    let dirs = life(&disk).expect("a start");
+    let mut young = open(&dirs, YOUNG).expect("a log of the younger topic");
+    assert_eq!(young.end_offset(), Offset::ZERO);
+    fill(&mut young).expect("nothing fails");
+    assert_eq!(aside(&disk).len(), 1, "the older one's folder");
+    drop((young, dirs));
+    let dirs = life(&disk).expect("a start");
+    dirs.set_strays_aside(|topic, partition| topic == NAME && partition != PartitionIndex(0));
+    let strays = aside(&disk);
+    assert_eq!((strays.len(), dirs.partitions().len()), (2, 0));
+    for stray in strays {
+        let path = Path::new("/data").join(stray).join("00000000000000000000.log");
+        assert!(
+            disk.metadata(&path).expect("readable").is_some_and(|file| file.len > 0),
+            "{}",
+            path.display()
+        );
+    }
 }

@@ -40,13 +40,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let settings = Arc::new(TopicSettings { segment_bytes: 1 << 20, ..TopicSettings::default() });
     let now = env.clock.now();
-    let key = (topic, partition);
     let (mut recovery_points, mut log_starts) = (dir.recovery_points()?, dir.log_starts()?);
     let stopped = dir.take_clean_shutdown()?;
     let recovery = Recovery {
         clean: stopped.is_some(),
-        recovery_point: recovery_points.get(&key).copied().unwrap_or(Offset::ZERO),
-        log_start: log_starts.get(&key).copied().unwrap_or(Offset::ZERO),
+        recovery_point: recovery_points.get(&topic, partition).unwrap_or(Offset::ZERO),
+        log_start: log_starts.get(&topic, partition).unwrap_or(Offset::ZERO),
     };
     let mut log = Log::open(&context, path, topic_id, settings, recovery, now)?;
     println!("{recovery:?}: {} to {}", log.start_offset(), log.end_offset());
@@ -67,8 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{} to {} in {} segments", log.start_offset(), log.end_offset(), log.segments().len());
     let closed = log.close()?;
-    recovery_points.insert(key.clone(), closed.recovery_point);
-    log_starts.insert(key, closed.log_start);
+    recovery_points.insert(&topic, partition, closed.recovery_point);
+    log_starts.insert(&topic, partition, closed.log_start);
     dir.write_recovery_points(&recovery_points)?;
     dir.write_log_starts(&log_starts)?;
     dir.write_clean_shutdown(stopped.map_or(BrokerEpoch::NONE, |stopped| stopped.broker_epoch))?;

@@ -122,7 +122,7 @@ impl Log {
             log_start: self.start,
             duplicate: false,
         };
-        let mut update = Update::default();
+        let mut update = Update::at(now);
         for batch in &batches {
             let ends_transaction = batch.header.is_control() && batch.header.has_producer();
             let marker =

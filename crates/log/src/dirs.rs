@@ -65,8 +65,6 @@ pub struct PartitionFolder {
     pub topic: String,
     pub partition: PartitionIndex,
     pub state: FolderState,
-    /// From `partition.metadata`; `None` when a crash left none that can be read.
-    pub topic_id: Option<Uuid>,
 }
 
 impl LogDir {
@@ -164,7 +162,7 @@ impl LogDir {
         self.write_offsets(CLEANER_FILE, offsets)
     }
 
-    /// All partition folders. Other files and folders are not ours to judge.
+    /// All partition folders, by their names alone. Other files and folders are not ours to judge.
     pub fn scan(&self) -> Result<Vec<PartitionFolder>, LogError> {
         let mut folders = Vec::new();
         for entry in self.disk.list(&self.path).map_err(failed("listing", &self.path))? {
@@ -173,18 +171,20 @@ impl LogDir {
                 continue;
             };
             let path = self.path.join(&entry.name);
-            let topic_id =
-                match read_partition_metadata(self.disk.as_ref(), &path.join(PARTITION_METADATA_FILE)) {
-                    Ok(topic_id) => topic_id,
-                    Err(error @ LogError::Corrupt { .. }) => {
-                        tracing::warn!(%error, "a partition's folder does not say which topic it is of");
-                        None
-                    }
-                    Err(error) => return Err(error),
-                };
-            folders.push(PartitionFolder { topic: topic.to_owned(), partition, state, topic_id, path });
+            folders.push(PartitionFolder { topic: topic.to_owned(), partition, state, path });
         }
         Ok(folders)
+    }
+
+    /// Which topic a partition's folder is of, by its `partition.metadata`; `None` when a crash left none that can be read.
+    pub fn topic_id(&self, folder: &Path) -> Result<Option<Uuid>, LogError> {
+        match read_partition_metadata(self.disk.as_ref(), &folder.join(PARTITION_METADATA_FILE)) {
+            Err(error @ LogError::Corrupt { .. }) => {
+                tracing::warn!(%error, "a partition's folder does not say which topic it is of");
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Removes a folder that was renamed to be deleted.

@@ -76,9 +76,14 @@ impl Dirty {
         self.folder || self.metadata || self.epochs || !self.sealed.is_empty() || !self.snapshots.is_empty()
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing to store, but for epochs.
+    pub fn has_no_files(&self) -> bool {
         let bytes = self.written.is_empty() && self.sealed.is_empty() && self.snapshots.is_empty();
-        bytes && !(self.epochs || self.metadata || self.folder || self.parent)
+        bytes && !(self.metadata || self.folder || self.parent)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.has_no_files() && !self.epochs
     }
 }
 

@@ -13,6 +13,8 @@ use crate::source::Source;
 
 /// What is read at once when only headers are wanted.
 pub(crate) const HEADER_WINDOW_BYTES: usize = 4096;
+/// What is read at once when only headers are wanted, of a whole file, and its batches are small.
+const DENSE_WINDOW_BYTES: usize = 64 << 10;
 /// What is read at once when all bytes are wanted.
 pub(crate) const SCAN_WINDOW_BYTES: usize = 1 << 20;
 
@@ -125,6 +127,8 @@ pub(crate) struct Scanner {
     position: u64,
     end: u64,
     window_bytes: usize,
+    /// What is read at once where the next batch lies close behind.
+    dense_bytes: usize,
     window: Bytes,
     window_start: u64,
 }
@@ -132,8 +136,19 @@ pub(crate) struct Scanner {
 impl Scanner {
     pub fn new(source: Source, path: &Path, position: u64, end: u64, window_bytes: usize) -> Self {
         debug_assert!(window_bytes >= HEADER_LEN);
-        let path = path.to_owned();
-        Self { source, path, position, end, window_bytes, window: Bytes::new(), window_start: 0 }
+        let (path, dense_bytes) = (path.to_owned(), window_bytes);
+        Self { source, path, position, end, window_bytes, dense_bytes, window: Bytes::new(), window_start: 0 }
+    }
+
+    /// For a walk from the first batch to the last: of large batches only the headers are read, small ones many at once.
+    pub fn for_headers(mut self) -> Self {
+        (self.window_bytes, self.dense_bytes) = (HEADER_WINDOW_BYTES, DENSE_WINDOW_BYTES);
+        self
+    }
+
+    /// From here on all bytes are wanted.
+    pub fn want_all_bytes(&mut self) {
+        (self.window_bytes, self.dense_bytes) = (SCAN_WINDOW_BYTES, SCAN_WINDOW_BYTES);
     }
 
     /// The next batch, which lies in the file as a whole. `Ok(None)` at the end.
@@ -182,7 +197,9 @@ impl Scanner {
         {
             return Ok(self.window.slice(at..at + len));
         }
-        let wanted = self.window_bytes.max(len).min((self.end - position) as usize);
+        let is_near = in_window.is_some_and(|at| !self.window.is_empty() && at <= self.window.len());
+        let window_bytes = if is_near { self.dense_bytes } else { self.window_bytes };
+        let wanted = window_bytes.max(len).min((self.end - position) as usize);
         let read = self.source.read_exact(position, wanted).map_err(failed("reading", &self.path))?;
         self.window = Bytes::from(read);
         self.window_start = position;

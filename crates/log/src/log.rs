@@ -51,6 +51,8 @@ pub struct Log {
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) start: Offset,
     pub(crate) end: Offset,
+    /// Where it ended when it was opened.
+    pub(crate) found_end: Offset,
     /// Everything below is flushed.
     pub(crate) recovery_point: Offset,
     pub(crate) producers: Producers,
@@ -212,6 +214,7 @@ impl Log {
             segments: VecDeque::new(),
             start,
             end: start,
+            found_end: start,
             recovery_point: start,
             producers: Producers::default(),
             epochs: Epochs::default(),

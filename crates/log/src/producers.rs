@@ -3,6 +3,12 @@
 //! The rules are those of Kafka 4.3 (`ProducerStateManager`, `ProducerAppendInfo`). The state is the replay of the log's batch
 //! headers: a leader checks a batch first ([`Update::check`]) and applies it once written, recovery only applies.
 //!
+//! A producer is forgotten when neither the timestamps of its records nor its appends to this log are younger than
+//! `producer.id.expiration.ms`. Kafka looks at the timestamps alone, and so forgets who is writing old records right now; what is stored
+//! is the same, and after a restart the timestamps are all there is.
+//!
+//! Bound: 200 bytes for each producer, five batches included; how many there are is for `producer.id.expiration.ms` to say.
+//!
 //! Invariant `ProducersRebuilt`: the state after replaying the log from a snapshot is the state that appending left. A snapshot
 //! holds only the last of the five batches; the others are recalled from the log before it (`recovery.rs` says how far).
 
@@ -42,8 +48,25 @@ impl RememberedBatch {
     }
 }
 
+/// All producers by id. Boxed: nodes of the map are half empty when ids come in order, as they do.
+pub(crate) type States = BTreeMap<ProducerId, Box<ProducerState>>;
+
+/// When this process appended something, in seconds since 1970; 0 for never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen(u32);
+
+impl Seen {
+    fn at(now: TimestampMs) -> Self {
+        Self(u32::try_from(now.get() / 1000).unwrap_or_default())
+    }
+
+    fn millis(self) -> i64 {
+        i64::from(self.0) * 1000
+    }
+}
+
 /// One producer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProducerState {
     pub epoch: ProducerEpoch,
     pub coordinator_epoch: i32,
@@ -52,7 +75,29 @@ pub(crate) struct ProducerState {
     pub transaction_start: Offset,
     batches: [RememberedBatch; REMEMBERED_BATCHES],
     remembered: u8,
+    /// Not part of the state: a replay does not know it.
+    seen: Seen,
 }
+
+const _: () =
+    assert!(size_of::<ProducerState>() <= 152, "with its place in the map it has to stay within 200 bytes");
+
+impl PartialEq for ProducerState {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |state: &Self| {
+            (
+                state.epoch,
+                state.coordinator_epoch,
+                state.last_timestamp,
+                state.transaction_start,
+                state.remembered,
+            )
+        };
+        key(self) == key(other) && self.batches == other.batches
+    }
+}
+
+impl Eq for ProducerState {}
 
 impl ProducerState {
     pub const fn new(
@@ -68,7 +113,15 @@ impl ProducerState {
             offset_delta: 0,
         };
         let batches = [NO_BATCH; REMEMBERED_BATCHES];
-        Self { epoch, coordinator_epoch, last_timestamp, transaction_start, batches, remembered: 0 }
+        Self {
+            epoch,
+            coordinator_epoch,
+            last_timestamp,
+            transaction_start,
+            batches,
+            remembered: 0,
+            seen: Seen(0),
+        }
     }
 
     /// A producer that has not written anything.
@@ -109,9 +162,14 @@ impl ProducerState {
         (self.epoch == header.producer_epoch).then(|| self.batches().iter().find(same)).flatten()
     }
 
+    /// When it last wrote, by its records or by this process's clock.
+    fn last_active(&self) -> i64 {
+        self.last_timestamp.get().max(self.seen.millis())
+    }
+
     fn is_expired(&self, now: TimestampMs, expiration_ms: i64) -> bool {
         self.transaction_start == Offset::NONE
-            && now.get().saturating_sub(self.last_timestamp.get()) >= expiration_ms
+            && now.get().saturating_sub(self.last_active()) >= expiration_ms
     }
 }
 
@@ -130,7 +188,7 @@ pub(crate) enum Origin {
 /// All producers of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
-    states: BTreeMap<ProducerId, ProducerState>,
+    states: States,
     /// First offsets of open transactions.
     open: BTreeMap<Offset, ProducerId>,
     /// First offset and marker of transactions that are decided, until the marker is below the high watermark.
@@ -139,13 +197,13 @@ pub(crate) struct Producers {
 
 impl Producers {
     /// The state a snapshot describes.
-    pub fn of(states: BTreeMap<ProducerId, ProducerState>) -> Self {
+    pub fn of(states: States) -> Self {
         let open = states.iter().filter(|(_, state)| state.transaction_start != Offset::NONE);
         let open = open.map(|(id, state)| (state.transaction_start, *id)).collect();
         Self { states, open, decided: BTreeMap::new() }
     }
 
-    pub fn states(&self) -> &BTreeMap<ProducerId, ProducerState> {
+    pub fn states(&self) -> &States {
         &self.states
     }
 
@@ -188,7 +246,7 @@ impl Producers {
     /// When the next producer may be forgotten.
     pub fn next_expiry(&self, expiration_ms: i64) -> Option<TimestampMs> {
         let idle = self.states.values().filter(|state| state.transaction_start == Offset::NONE);
-        idle.map(|state| TimestampMs(state.last_timestamp.get().saturating_add(expiration_ms))).min()
+        idle.map(|state| TimestampMs(state.last_active().saturating_add(expiration_ms))).min()
     }
 
     pub fn clear(&mut self) {
@@ -197,8 +255,14 @@ impl Producers {
 
     /// Takes over what an append has done.
     pub fn apply(&mut self, update: Update) -> Vec<AbortedTransaction> {
-        for (id, state) in update.states {
-            self.states.insert(id, state);
+        for (id, mut state) in update.states {
+            if update.seen != Seen::default() {
+                state.seen = update.seen;
+            }
+            match self.states.get_mut(&id) {
+                Some(known) => **known = state,
+                None => _ = self.states.insert(id, Box::new(state)),
+            }
         }
         self.open.extend(update.opened);
         update.completed.into_iter().filter_map(|completed| self.complete(&completed)).collect()
@@ -243,9 +307,15 @@ pub(crate) struct Update {
     states: Vec<(ProducerId, ProducerState)>,
     opened: Vec<(Offset, ProducerId)>,
     completed: Vec<Completed>,
+    seen: Seen,
 }
 
 impl Update {
+    /// Of an append that happens now; a replay says no time.
+    pub fn at(now: TimestampMs) -> Self {
+        Self { seen: Seen::at(now), ..Self::default() }
+    }
+
     /// Checks a batch, whose offsets are assigned, against the producers as they are after the batches checked before.
     pub fn check(
         &mut self,
@@ -260,7 +330,7 @@ impl Update {
         let id = header.producer_id;
         let current = producers.states.get(&id);
         let at = self.states.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
-            self.states.push((id, current.cloned().unwrap_or(ProducerState::UNSEEN)));
+            self.states.push((id, current.map_or(ProducerState::UNSEEN, |current| (**current).clone())));
             self.states.len() - 1
         });
         let state = &mut self.states[at].1;

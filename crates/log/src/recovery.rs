@@ -3,7 +3,8 @@
 //! ```text
 //! survey      list the folder; finish or undo what a crash has interrupted (`leftovers.rs`)
 //! trust       segments that end at or below the recovery point: sizes only
-//! verify      the others, batch by batch: structure, order, and the checksum of what is past the recovery point. The first
+//! verify      the others, batch by batch: of what lies below the recovery point the headers, to make the indexes anew; structure,
+//!             order and checksum of what is past it. The first
 //!             batch that is not right ends the log; what follows is cut off
 //! replay      the producers, from the newest snapshot on; the epochs, from their checkpoint and the verified batches
 //! ```
@@ -92,9 +93,25 @@ impl Log {
         log.check_topic_id()?;
         let files = survey(log.disk(), &log.dir)?;
         log.snapshots = files.snapshots;
-        log.epochs = Epochs::of(read_epochs(log.disk(), &log.dir.join(LEADER_EPOCH_FILE))?);
-        log.load(files.segments, recovery, now)?;
+        let epochs_are_known = log.load_epochs()?;
+        log.load(files.segments, recovery, epochs_are_known, now)?;
         Ok(log)
+    }
+
+    /// Reads the leader epochs. A file that cannot be understood is said so of, and made anew from the batches, which say their epochs.
+    fn load_epochs(&mut self) -> Result<bool, LogError> {
+        match read_epochs(self.disk(), &self.dir.join(LEADER_EPOCH_FILE)) {
+            Ok(entries) => {
+                self.epochs = Epochs::of(entries);
+                Ok(true)
+            }
+            Err(error @ LogError::Corrupt { .. }) => {
+                tracing::warn!(%error, "making the leader epochs anew from the log");
+                self.dirty.epochs = true;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn make_folder(&mut self) -> Result<(), LogError> {
@@ -131,6 +148,7 @@ impl Log {
         &mut self,
         files: BTreeMap<Offset, SegmentFiles>,
         recovery: Recovery,
+        epochs_are_known: bool,
         now: TimestampMs,
     ) -> Result<(), LogError> {
         let Some(first) = files.keys().next().copied() else {
@@ -142,7 +160,10 @@ impl Log {
             let jitter_ms = self.draw_jitter();
             self.segments.push_back(Segment::found(*base, found.size, found.modified, jitter_ms));
         }
-        let suspect = self.first_suspect(&files, recovery);
+        let suspect = if epochs_are_known { self.first_suspect(&files, recovery) } else { 0 };
+        if !recovery.clean && !self.settings.cleanup_compact {
+            self.tell_gaps(suspect)?;
+        }
         self.verify(suspect, recovery, now)?;
         let untouched = recovery.clean && self.dirty.written.is_empty();
         self.recovery_point = if untouched { self.end } else { recovery.recovery_point.min(self.end) };
@@ -152,6 +173,7 @@ impl Log {
         if self.start > self.end {
             return self.reset_to(self.start);
         }
+        self.found_end = self.end;
         Ok(())
     }
 
@@ -184,7 +206,7 @@ impl Log {
         let trusted_end = self.segments.get(suspect).map(|segment| segment.base);
         self.end = match trusted_end {
             Some(base) => base,
-            None => match self.end_of_last()? {
+            None => match self.end_by_index(self.segments.len() - 1)? {
                 Some(end) => end,
                 // Stopped cleanly, and yet the last batch is not whole.
                 None => {
@@ -213,9 +235,22 @@ impl Log {
         Ok(())
     }
 
-    /// The end of the log by the batches after the last index entry. `None` when they are not right.
-    fn end_of_last(&self) -> Result<Option<Offset>, LogError> {
-        let view = self.view(self.segments.len() - 1, true);
+    /// Says where a segment is missing in the middle of what is trusted. As in Kafka the log is served all the same: a reader goes on
+    /// at the next segment.
+    fn tell_gaps(&self, trusted: usize) -> Result<(), LogError> {
+        for at in 1..trusted.min(self.segments.len()) {
+            let base = self.segments[at].base;
+            if let Some(end) = self.end_by_index(at - 1)?.filter(|end| *end < base) {
+                let path = self.path(base, FileKind::Log);
+                tracing::warn!(path = %path.display(), from = %end, to = %base, "the log has a gap: the segment before this one is missing");
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a segment by the batches after its last index entry. `None` when they are not right.
+    fn end_by_index(&self, at: usize) -> Result<Option<Offset>, LogError> {
+        let view = self.view(at, true);
         if view.size == 0 {
             return Ok(Some(view.base));
         }
@@ -251,7 +286,7 @@ impl Log {
         let oldest = now.get().saturating_sub(RECALLED_MS);
         let is_recent =
             |state: &ProducerState| state.last_timestamp.get() >= oldest && state.last_batch().is_some();
-        if !self.producers.states().values().any(is_recent) {
+        if !self.producers.states().values().any(|state| is_recent(state)) {
             return;
         }
         let from = first.max(Offset(at.get().saturating_sub(RECALLED_RECORDS)));
@@ -307,7 +342,7 @@ impl Log {
             if view.base >= to || view.size == 0 {
                 break;
             }
-            let mut scanner = view.scanner(view.position_before(from)?, HEADER_WINDOW_BYTES)?;
+            let mut scanner = view.scanner(view.position_before(from)?, HEADER_WINDOW_BYTES)?.for_headers();
             while let Some(frame) = scanner.next().map_err(storage)? {
                 if frame.base_offset >= to {
                     return Ok(());
@@ -327,7 +362,7 @@ impl Log {
         self.segments[at].start_over();
         let mut damage = None;
         if view.size > 0 {
-            let mut scanner = view.scanner(0, SCAN_WINDOW_BYTES)?;
+            let mut scanner = view.scanner(0, SCAN_WINDOW_BYTES)?.for_headers();
             loop {
                 match self.verify_next(at, &mut scanner, trusted, replay_from) {
                     Ok(true) => {}
@@ -378,6 +413,7 @@ impl Log {
             return Err(damaged(format!("it has offset {}, and {} comes next", frame.base_offset, self.end)));
         }
         if frame.next_offset() > trusted {
+            scanner.want_all_bytes();
             scanner.checked_bytes_of(&frame)?;
         }
         let interval = u64::from(self.settings.index_interval_bytes);
@@ -444,7 +480,7 @@ impl Log {
         if view.size == 0 {
             return Ok(());
         }
-        let mut scanner = view.scanner(0, HEADER_WINDOW_BYTES)?;
+        let mut scanner = view.scanner(0, HEADER_WINDOW_BYTES)?.for_headers();
         while let Some(frame) = scanner.next().map_err(storage)? {
             if !self.segments[at].takes(&frame) {
                 let what = format!("it has a batch with offset {}", frame.base_offset);

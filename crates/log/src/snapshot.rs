@@ -6,20 +6,18 @@
 //!   | timestamp (i64) | coordinator epoch (i32) | first offset of the open transaction (i64, -1 without)
 //! ```
 
-use std::collections::BTreeMap;
-
 use bytes::{Buf, BufMut};
 use dohle_records::batch_crc;
 use dohle_types::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
-use crate::producers::{ProducerState, RememberedBatch};
+use crate::producers::{ProducerState, RememberedBatch, States};
 
 const VERSION: i16 = 1;
 const CRC_AT: usize = 2;
 const ENTRIES_AT: usize = 6;
 const ENTRY_BYTES: usize = 46;
 
-pub(crate) fn encode(states: &BTreeMap<ProducerId, ProducerState>) -> Vec<u8> {
+pub(crate) fn encode(states: &States) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ENTRIES_AT + 4 + states.len() * ENTRY_BYTES);
     bytes.put_i16(VERSION);
     bytes.put_u32(0);
@@ -40,7 +38,7 @@ pub(crate) fn encode(states: &BTreeMap<ProducerId, ProducerState>) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn decode(contents: &[u8]) -> Result<BTreeMap<ProducerId, ProducerState>, String> {
+pub(crate) fn decode(contents: &[u8]) -> Result<States, String> {
     let Some((mut head, entries)) = contents.split_at_checked(ENTRIES_AT + 4) else {
         return Err("it is cut short".to_owned());
     };
@@ -60,7 +58,7 @@ pub(crate) fn decode(contents: &[u8]) -> Result<BTreeMap<ProducerId, ProducerSta
     Ok(entries.iter().map(decode_entry).collect())
 }
 
-fn decode_entry(entry: &[u8; ENTRY_BYTES]) -> (ProducerId, ProducerState) {
+fn decode_entry(entry: &[u8; ENTRY_BYTES]) -> (ProducerId, Box<ProducerState>) {
     let mut entry = &entry[..];
     let id = ProducerId(entry.get_i64());
     let epoch = ProducerEpoch(entry.get_i16());
@@ -74,7 +72,7 @@ fn decode_entry(entry: &[u8; ENTRY_BYTES]) -> (ProducerId, ProducerState) {
     if last_offset.get() >= 0 {
         state.remember(RememberedBatch { last_offset, timestamp, last_sequence, offset_delta });
     }
-    (id, state)
+    (id, Box::new(state))
 }
 
 #[cfg(test)]
@@ -86,8 +84,8 @@ mod tests {
 
     #[test]
     fn the_empty_snapshot_is_kafkas() {
-        assert_eq!(encode(&BTreeMap::new()), EMPTY);
-        assert_eq!(decode(&EMPTY), Ok(BTreeMap::new()));
+        assert_eq!(encode(&States::new()), EMPTY);
+        assert_eq!(decode(&EMPTY), Ok(States::new()));
     }
 
     #[test]
@@ -101,7 +99,7 @@ mod tests {
             offset_delta: 9,
         });
         let silent = ProducerState::new(ProducerEpoch(0), -1, TimestampMs::NONE, Offset::NONE);
-        let states = BTreeMap::from([(ProducerId(5), state), (ProducerId(6), silent)]);
+        let states = States::from([(ProducerId(5), Box::new(state)), (ProducerId(6), Box::new(silent))]);
         let bytes = encode(&states);
         assert_eq!(bytes.len(), 10 + 2 * ENTRY_BYTES);
         assert_eq!(decode(&bytes), Ok(states));

@@ -114,8 +114,10 @@ fn checkpoints_are_kafkas() {
         Offsets::new(),
         "Kafka leaves an empty file until it has something to say"
     );
-    let key = |topic: &str, partition| (topic.to_owned(), PartitionIndex(partition));
-    let offsets = Offsets::from([(key("orders-eu", 1), Offset(99)), (key("orders", 0), Offset(1234))]);
+    let offsets = Offsets::from([
+        ("orders-eu", PartitionIndex(1), Offset(99)),
+        ("orders", PartitionIndex(0), Offset(1234)),
+    ]);
     dir.write_recovery_points(&offsets).unwrap();
     assert_eq!(
         text(disk.as_ref(), "/data/recovery-point-offset-checkpoint"),
@@ -151,8 +153,10 @@ fn partition_folders_are_found() {
     put(disk.as_ref(), "/data/lost+found/x", b"");
     put(disk.as_ref(), "/data/d-1", b"a file, not a folder");
     let found = dir.scan().unwrap();
-    let summary: Vec<_> =
-        found.iter().map(|f| (f.topic.as_str(), f.partition.get(), f.state, f.topic_id)).collect();
+    let summary: Vec<_> = found
+        .iter()
+        .map(|f| (f.topic.as_str(), f.partition.get(), f.state, dir.topic_id(&f.path).unwrap()))
+        .collect();
     assert_eq!(
         summary,
         [
@@ -246,6 +250,108 @@ fn a_snapshot_with_rubbish_is_replaced_by_replay() {
     let log = world.open(clean).unwrap();
     assert_eq!(log.end_offset(), Offset(120));
     assert!(!exists(&world, &segment_path(120, FileKind::ProducerSnapshot, FileState::Live)));
+}
+
+#[test]
+fn leader_epochs_with_rubbish_are_made_anew_from_the_log() {
+    let (world, _, clean) = stopped();
+    let disk = world.context.disk.clone();
+    let mut log = world.open(clean).unwrap();
+    log.append_as_leader(vec![batch(99, 10, 0)], LeaderEpoch(4), ms(0)).unwrap();
+    log.close().unwrap();
+    let clean = Recovery { recovery_point: Offset(130), ..clean };
+    let path = folder().join("leader-epoch-checkpoint");
+    let before = text(disk.as_ref(), path.to_str().unwrap());
+    assert_eq!(before, "0\n2\n0 0\n4 120\n");
+    for rubbish in [&b"0\n2\n0 0\n4 x\n"[..], b"0\n9\n0 0\n", b"\xff\x00\x00", b"7\n"] {
+        put(disk.as_ref(), &path, rubbish);
+        let mut log = world.open(clean).unwrap();
+        assert_eq!(
+            (log.epoch_of(Offset(5)), log.latest_epoch()),
+            (Some(LeaderEpoch(0)), Some(LeaderEpoch(4)))
+        );
+        assert_eq!((read_all(&mut log).len(), log.end_offset()), (13, Offset(130)));
+        log.flush().unwrap();
+        assert_eq!(text(disk.as_ref(), path.to_str().unwrap()), before);
+    }
+}
+
+/// As Kafka: the log is served, and a reader goes on behind the gap.
+#[test]
+fn a_segment_missing_in_the_middle_is_a_gap() {
+    for is_clean in [true, false] {
+        let (world, bases, clean) = stopped();
+        let disk = world.context.disk.clone();
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            disk.remove_file(&segment_path(bases[1], kind, FileState::Live)).unwrap();
+        }
+        let before: Vec<_> = world.files();
+        let mut log = world.open(Recovery { clean: is_clean, ..clean }).unwrap();
+        assert_eq!((log.start_offset(), log.end_offset()), (Offset(0), Offset(120)));
+        let slice = read(&mut log, Offset(bases[1]), Offset(120), 100);
+        assert_eq!(slice.start.get(), bases[2], "the first record behind the gap");
+        log.append_as_leader(vec![batch(99, 10, 0)], LeaderEpoch(0), ms(0)).unwrap();
+        assert_eq!(log.end_offset(), Offset(130));
+        for name in before.iter().filter(|name| name.ends_with(".log")) {
+            assert!(world.files().contains(name), "{name} is gone");
+        }
+    }
+}
+
+/// What a kill leaves of a log that was flushed is not read: headers are enough to make the indexes anew.
+#[test]
+fn recovery_reads_headers_below_the_recovery_point_and_checks_what_is_past_it() {
+    let mut world = World::new(1);
+    world.settings.index_interval_bytes = 200;
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    for tag in 0..200 {
+        log.append_as_leader(vec![batch(tag, 10, 0)], LeaderEpoch(0), ms(0)).unwrap();
+    }
+    log.flush().unwrap();
+    let flushed = log.recovery_point();
+    for tag in 200..300 {
+        log.append_as_leader(vec![batch(tag, 10, 0)], LeaderEpoch(0), ms(0)).unwrap();
+    }
+    drop(log);
+    let path = segment_path(0, FileKind::Log, FileState::Live);
+    let good = read_file(world.context.disk.as_ref(), &path, 1 << 20).unwrap().unwrap();
+    let recovery = Recovery { clean: false, recovery_point: flushed, log_start: Offset::ZERO };
+    let open = |damaged_record: usize| {
+        let mut bytes = good.clone();
+        let value = format!("value {damaged_record}/3");
+        let at = bytes.windows(value.len()).position(|found| found == value.as_bytes()).unwrap();
+        bytes[at] ^= 1;
+        put(world.context.disk.as_ref(), &path, &bytes);
+        world.open(recovery).unwrap().end_offset()
+    };
+    assert_eq!(open(250), Offset(2500), "what was never flushed is checked, and cut where it is not right");
+    assert_eq!(open(50), Offset(3000), "what was flushed is for its readers to check");
+    let mut log = world.open(Recovery { recovery_point: Offset::ZERO, ..recovery }).unwrap();
+    assert_eq!(log.end_offset(), Offset(500), "without a recovery point everything is checked");
+    log.append_as_leader(vec![batch(7, 10, 0)], LeaderEpoch(0), ms(0)).unwrap();
+    assert_eq!(read_all(&mut log).len(), 51);
+}
+
+/// A log that was opened and not changed stores nothing when it is let go, and is whole when it is opened again.
+#[test]
+fn a_log_that_was_only_looked_at_is_left_as_it_was() {
+    let (world, _, clean) = stopped();
+    let operations = world.disk.operations();
+    let closed = world.open(clean).unwrap().leave().unwrap();
+    assert_eq!(world.disk.operations(), operations, "nothing is written");
+    assert_eq!(closed.recovery_point, Offset(120));
+    let unclean = Recovery { clean: false, ..clean };
+    let mut log = world.open(unclean).unwrap();
+    log.flush().unwrap();
+    let closed = log.leave().unwrap();
+    let mut log = world.open(Recovery::of_closed(closed)).unwrap();
+    assert_eq!((read_all(&mut log).len(), log.end_offset()), (12, Offset(120)));
+    log.append_as_leader(vec![batch(99, 10, 0)], LeaderEpoch(0), ms(0)).unwrap();
+    let closed = log.leave().unwrap();
+    assert_eq!(closed.recovery_point, Offset(130), "what was appended is stored");
+    world.disk.crash(3);
+    let mut log = world.open(Recovery::of_closed(closed)).unwrap();
+    assert_eq!(read_all(&mut log).len(), 13);
 }
 
 #[test]

@@ -163,6 +163,27 @@ fn producers_survive_a_clean_stop_and_a_crash() {
 }
 
 /// A snapshot holds one batch a producer; what else may be sent again is found in the log below it.
+/// Kafka forgets a producer by its records' timestamps alone, and with it everything a backfill has sent.
+#[test]
+fn who_writes_old_records_now_is_not_forgotten() {
+    let world = World::new(1);
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    let now = 10 * DAY_MS;
+    let append = |log: &mut Log, sequence: i32, now: i64| {
+        log.append_as_leader(vec![producer_batch(1, 10, 5, 7, 0, sequence)], LeaderEpoch(0), ms(now)).unwrap()
+    };
+    assert!(!append(&mut log, 0, now).duplicate);
+    log.flush().unwrap();
+    let _due = log.maintain(ms(now + DAY_MS / 2), log.end_offset()).unwrap();
+    assert!(append(&mut log, 0, now + DAY_MS / 2).duplicate, "it wrote half a day ago");
+    append(&mut log, 10, now + DAY_MS / 2);
+    log.flush().unwrap();
+    let _due = log.maintain(ms(now + DAY_MS), log.end_offset()).unwrap();
+    assert_eq!(log.producers().count(), 1, "it wrote half a day ago again");
+    let _due = log.maintain(ms(now + 2 * DAY_MS), log.end_offset()).unwrap();
+    assert_eq!(log.producers().count(), 0, "silent for a day and a half");
+}
+
 #[test]
 fn batches_in_flight_are_known_after_a_roll_and_a_restart() {
     for clean in [true, false] {

@@ -35,12 +35,6 @@ pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Fold
     for path in &paths {
         dirs.push(LogDir::open(&env.disk, path)?);
     }
-    if let (Some(wanted), Some(meta)) = (cluster_id, dirs.iter().find_map(LogDir::meta))
-        && meta.cluster_id != wanted
-    {
-        let sentence = format!("the folders belong to cluster {}, not {wanted}", meta.cluster_id);
-        return Err(Failure::new(Reason::NotOurs, sentence));
-    }
     let request = FormatRequest {
         cluster_id: cluster_id.map(str::to_owned),
         node_id: config.node_id(),

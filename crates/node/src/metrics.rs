@@ -72,6 +72,9 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         gauge(names::UNCLEANABLE_PARTITIONS, cleaner.uncleanable);
         gauge(names::MAX_DIRTY_PERCENT, (cleaner.max_dirty_ratio * 100.0) as usize);
         report.counter(names::LOG_FLUSHES, &[], shared.flusher.flushes());
+        for (path, logs) in shared.log_dirs.recoveries() {
+            report.gauge(names::LOGS_TO_RECOVER, &[&path.to_string_lossy()], float(logs as u64));
+        }
     });
     let shared = broker.shared().clone();
     metrics.ask(move || {

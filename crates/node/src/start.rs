@@ -142,6 +142,11 @@ async fn start(env: &Env, config: &Arc<Config>, cluster_id: Option<&str>) -> Res
         }
     };
     metrics::of_broker(&registry, &broker);
+    let shared = broker.shared().clone();
+    health.ask("recovery", move || {
+        let logs: usize = shared.log_dirs.recoveries().into_iter().map(|(_, logs)| logs).sum();
+        (logs > 0).then(|| format!("{logs} logs are still to be recovered"))
+    });
     Ok((
         Node { health, door, controller, broker, _metadata: metadata },
         Place { metadata_dir, cluster_id, new },

@@ -12,14 +12,18 @@ pub enum Status {
 }
 
 /// The health of a node. Clones are one health.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Health(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+/// Says what a part of the node is doing beside serving; `None` when it is not.
+type Activity = Box<dyn Fn() -> Option<String> + Send>;
+
 struct State {
     status: Status,
     /// What is wrong, by part of the node.
     troubles: BTreeMap<&'static str, String>,
+    /// Who is asked what goes on.
+    activities: Vec<(&'static str, Activity)>,
 }
 
 impl Default for Health {
@@ -30,7 +34,11 @@ impl Default for Health {
 
 impl Health {
     pub fn starting() -> Self {
-        Self(Arc::new(Mutex::new(State { status: Status::Starting, troubles: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(State {
+            status: Status::Starting,
+            troubles: BTreeMap::new(),
+            activities: Vec::new(),
+        })))
     }
 
     pub fn set(&self, status: Status) {
@@ -45,6 +53,11 @@ impl Health {
     /// Says that a part of the node does its work again.
     pub fn recover(&self, part: &'static str) {
         self.lock().troubles.remove(part);
+    }
+
+    /// Has a part of the node asked, at every report, what it does beside serving, such as recovering logs.
+    pub fn ask(&self, part: &'static str, activity: impl Fn() -> Option<String> + Send + 'static) {
+        self.lock().activities.push((part, Box::new(activity)));
     }
 
     pub fn status(&self) -> Status {
@@ -62,7 +75,12 @@ impl Health {
         };
         let why: serde_json::Map<_, _> =
             state.troubles.iter().map(|(part, why)| ((*part).to_owned(), why.clone().into())).collect();
-        let body = serde_json::json!({ "status": word, "why": why });
+        let mut body = serde_json::json!({ "status": word, "why": why });
+        for (part, activity) in &state.activities {
+            if let Some(what) = activity() {
+                body["doing"][*part] = what.into();
+            }
+        }
         (state.status == Status::Ready, body.to_string())
     }
 
@@ -87,6 +105,15 @@ mod tests {
             (true, r#"{"status":"degraded","why":{"log":"/data/\"a\" is lost"}}"#.into())
         );
         health.recover("log");
+        assert_eq!(health.report(), (true, r#"{"status":"ready","why":{}}"#.into()));
+        let going_on = Arc::new(Mutex::new(Some("3 logs".to_owned())));
+        let asked = going_on.clone();
+        health.ask("recovery", move || asked.lock().unwrap().clone());
+        assert_eq!(
+            health.report(),
+            (true, r#"{"doing":{"recovery":"3 logs"},"status":"ready","why":{}}"#.into())
+        );
+        *going_on.lock().unwrap() = None;
         assert_eq!(health.report(), (true, r#"{"status":"ready","why":{}}"#.into()));
         health.set(Status::Stopping);
         assert!(!health.report().0);

@@ -224,7 +224,7 @@ impl Compacted {
 
     fn compacted(&self) -> Option<Offset> {
         let path = Path::new("/data/cleaner-offset-checkpoint");
-        checkpoint::read(&self.world.disk, path).unwrap().values().next().copied()
+        checkpoint::read(&self.world.disk, path).unwrap().values().next()
     }
 
     fn compact(&mut self) -> Step {
@@ -246,7 +246,7 @@ impl Compacted {
         self.removed += counts.read - counts.kept;
         self.compactions += 1;
         drop(compaction);
-        let of = Offsets::from([(("orders".to_owned(), PartitionIndex(0)), end)]);
+        let of = Offsets::from([("orders", PartitionIndex(0), end)]);
         checkpoint::write(&self.world.disk, Path::new("/data/cleaner-offset-checkpoint"), &of)?;
         Ok(())
     }
@@ -283,7 +283,7 @@ impl Compacted {
     }
 
     fn store(&self, recovery_point: Offset, start: Offset) -> Step {
-        let of = |offset| Offsets::from([(("orders".to_owned(), PartitionIndex(0)), offset)]);
+        let of = |offset| Offsets::from([("orders", PartitionIndex(0), offset)]);
         let disk = &self.world.disk;
         checkpoint::write(disk, Path::new("/data/recovery-point-offset-checkpoint"), &of(recovery_point))?;
         checkpoint::write(disk, Path::new("/data/log-start-offset-checkpoint"), &of(start))?;
@@ -301,7 +301,7 @@ impl Compacted {
     fn recovery(&self, clean: bool) -> Recovery {
         let read = |name: &str| {
             let offsets = checkpoint::read(&self.world.disk, &Path::new("/data").join(name)).unwrap();
-            offsets.values().next().copied().unwrap_or(Offset::ZERO)
+            offsets.values().next().unwrap_or(Offset::ZERO)
         };
         let recovery_point = read("recovery-point-offset-checkpoint");
         Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint") }

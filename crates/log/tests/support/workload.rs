@@ -246,7 +246,7 @@ impl Workload {
     }
 
     fn store(&self, recovery_point: Offset, start: Offset) -> Step {
-        let of = |offset| Offsets::from([(("orders".to_owned(), PartitionIndex(0)), offset)]);
+        let of = |offset| Offsets::from([("orders", PartitionIndex(0), offset)]);
         let disk = &self.world.disk;
         checkpoint::write(disk, Path::new("/data/recovery-point-offset-checkpoint"), &of(recovery_point))?;
         checkpoint::write(disk, Path::new("/data/log-start-offset-checkpoint"), &of(start))?;
@@ -264,7 +264,7 @@ impl Workload {
         let disk: &dyn Disk = &self.world.disk;
         let read = |name: &str| {
             let offsets = checkpoint::read(disk, &Path::new("/data").join(name)).unwrap();
-            offsets.values().next().copied().unwrap_or(Offset::ZERO)
+            offsets.values().next().unwrap_or(Offset::ZERO)
         };
         let recovery_point = read("recovery-point-offset-checkpoint");
         Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint") }

@@ -142,7 +142,7 @@ fn folders_of_another_node_or_cluster_are_10() {
     let data = formatted();
     start(&data, &["--set", "node.id=2"]).expect(10, &["belongs to node 1, not 2"]);
     start(&data, &["--cluster-id", "AAAAAAAAAAAAAAAAAAAAAw"])
-        .expect(10, &["belong to cluster", "AAAAAAAAAAAAAAAAAAAAAw"]);
+        .expect(10, &["belongs to cluster", "AAAAAAAAAAAAAAAAAAAAAw"]);
     assert_eq!(Node::start(&data, &[]).stop().code, Some(0));
 }
 

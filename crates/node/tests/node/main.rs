@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod bad_input;
 mod endings;
 mod life;
 mod program;
