@@ -177,8 +177,13 @@ impl LogDirs {
     }
 
     /// Every partition on disk, by name.
-    pub fn partitions(&self) -> Vec<(String, PartitionIndex)> {
-        self.places().iter().map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
+    pub fn partitions(&self) -> Vec<(Arc<str>, PartitionIndex)> {
+        self.named(|_| true)
+    }
+
+    /// How many partitions are on disk.
+    pub fn held(&self) -> usize {
+        self.places().len()
     }
 
     /// The partitions of a topic that hold records, by the sizes of their files. Blocks.
@@ -335,13 +340,24 @@ impl LogDirs {
     }
 
     /// The partitions of a directory that a crash has left and that were not opened, and so not recovered, since.
-    pub fn to_recover(&self, directory: usize) -> Vec<(String, PartitionIndex)> {
+    pub fn to_recover(&self, directory: usize) -> Vec<(Arc<str>, PartitionIndex)> {
         if self.directories[directory].clean {
             return Vec::new();
         }
-        let places = self.places();
-        let waiting = places.iter().filter(|(_, _, place)| place.directory == directory && !place.opened);
-        waiting.map(|(topic, partition, _)| (topic.to_owned(), partition)).collect()
+        self.named(|place| place.directory == directory && !place.opened)
+    }
+
+    /// The partitions of some places; those of a topic share its name, as there may be very many.
+    fn named(&self, is_wanted: impl Fn(&Place) -> bool) -> Vec<(Arc<str>, PartitionIndex)> {
+        let mut named: Vec<(Arc<str>, PartitionIndex)> = Vec::new();
+        for (topic, partition, _) in self.places().iter().filter(|(_, _, place)| is_wanted(place)) {
+            let name = match named.last() {
+                Some((last, _)) if **last == *topic => last.clone(),
+                _ => topic.into(),
+            };
+            named.push((name, partition));
+        }
+        named
     }
 
     /// How many logs of a directory are still to be recovered.
@@ -391,10 +407,10 @@ impl LogDirs {
             };
             match self.put_aside(&topic, TopicPartition { topic: held, partition }, FolderState::Stray) {
                 Ok(Some(folder)) => {
-                    warn!(topic, %partition, folder = %folder.display(), "a folder that no topic claims is put aside");
+                    warn!(%topic, %partition, folder = %folder.display(), "a folder that no topic claims is put aside");
                 }
                 Ok(None) => {}
-                Err(problem) => warn!(topic, %partition, %problem, "a folder that no topic claims stays"),
+                Err(problem) => warn!(%topic, %partition, %problem, "a folder that no topic claims stays"),
             }
         }
     }

@@ -81,6 +81,10 @@ impl Places {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
     /// The partitions of one topic's name.
     pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = (PartitionIndex, &Place)> {
         self.0.get(topic).into_iter().flatten().map(|(partition, place)| (*partition, place))
@@ -116,7 +120,7 @@ mod tests {
             places.get(topic, PartitionIndex(partition)).map(|place| place.directory)
         };
         assert_eq!([7, 0, 3, 1, 2].map(|p| found(&places, "a", p)), [0, 1, 2, 3, 4].map(Some));
-        assert_eq!(places.iter().count(), 6);
+        assert_eq!((places.iter().count(), places.len()), (6, 6));
         assert_eq!(places.of_topic("a").map(|(p, _)| p.get()).collect::<Vec<_>>(), [0, 1, 2, 3, 7]);
         places.remove("a", PartitionIndex(0));
         places.remove("b", PartitionIndex(0));

@@ -76,7 +76,7 @@ pub fn start(core: &Rc<Core>) {
     }
 }
 
-async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(String, PartitionIndex)>) {
+async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(Arc<str>, PartitionIndex)>) {
     let gate = core.shared().log_dirs.gate(directory);
     let mut running = Vec::new();
     for (name, partition) in waiting {
@@ -100,7 +100,7 @@ async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(String, Par
             match core.partition(id).await {
                 // Opened for this only: it goes back to rest, so that many never have many files open.
                 Ok(opened) => _ = resting::rest(&core, vec![opened]).await,
-                Err(code) => error!(topic = name, %partition, %code, "a log could not be recovered"),
+                Err(code) => error!(topic = %name, %partition, %code, "a log could not be recovered"),
             }
         }));
     }

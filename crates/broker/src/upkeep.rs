@@ -17,8 +17,10 @@ use crate::log_dirs::Mark;
 use crate::partition::Partition;
 use crate::{recovering, resting};
 
-/// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify.
+/// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify. As much again for each
+/// [`PARTITIONS_PER_AGE`] partitions, whose lines are all written again when one has moved.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
+const PARTITIONS_PER_AGE: usize = 10_000;
 /// How many logs of a core are closed at a time, in the end.
 const CLOSED_TOGETHER: usize = 8;
 /// Between two looks at a flush that a closing log waits for.
@@ -52,7 +54,8 @@ pub fn checkpoint_soon(core: &Rc<Core>, partition: &Rc<Partition>) {
     }
     let core = core.clone();
     task::spawn(async move {
-        task::sleep(CHECKPOINT_AGE).await;
+        let ages = core.shared().log_dirs.held() / PARTITIONS_PER_AGE;
+        task::sleep(CHECKPOINT_AGE * (1 + u32::try_from(ages).unwrap_or(u32::MAX - 1))).await;
         let moved = core.moved.take();
         moved.iter().for_each(|partition| partition.moved.set(false));
         let marks: Vec<Mark> = moved.iter().filter_map(|partition| partition.mark()).collect();

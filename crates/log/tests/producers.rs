@@ -1,5 +1,7 @@
 //! What many producers cost. Alone in its process, whose memory it measures.
 
+#![allow(clippy::disallowed_methods)] // it looks at its own process
+
 mod support;
 
 use dohle_env::Disk;

@@ -2,6 +2,8 @@
 
 use dohle_types::{DirectoryId, Uuid};
 
+use crate::Few;
+
 /// The directory is known to the broker alone: the partition was made before directories were tracked.
 pub const MIGRATING: DirectoryId = Uuid::from_u128(0);
 /// The broker has not chosen a directory yet.
@@ -20,11 +22,11 @@ pub fn is_online(directory: DirectoryId, online: &[DirectoryId]) -> bool {
 }
 
 /// The directories of `replicas` replicas, as records carry them: absent and all-migrating mean the same.
-pub(crate) fn or_migrating(directories: &[DirectoryId], replicas: usize) -> Vec<DirectoryId> {
+pub(crate) fn or_migrating(directories: &[DirectoryId], replicas: usize) -> Few<DirectoryId> {
     if directories.iter().all(|&directory| directory == MIGRATING) {
-        vec![MIGRATING; replicas]
+        std::iter::repeat_n(MIGRATING, replicas).collect()
     } else {
-        directories.to_vec()
+        directories.into()
     }
 }
 

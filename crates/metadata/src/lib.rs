@@ -29,7 +29,7 @@ pub use controller::{
     PRODUCER_ID_BLOCK_SIZE, RequestContext, Tick, bootstrap_records, format_records,
 };
 pub use image::{
-    Broker, Brokers, ClientQuotas, ConfigMap, Configs, ControllerNode, Endpoint, Features, Image,
+    Broker, Brokers, ClientQuotas, ConfigMap, Configs, ControllerNode, Endpoint, Features, Few, Image,
     LeaderRecovery, PartitionState, Partitions, ProducerIds, QuotaEntity, ReplayError, ResourceType,
     Security, Topic, Topics, VersionRange,
 };

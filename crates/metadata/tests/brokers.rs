@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cluster, directory_of, registration};
-use dohle_metadata::{Controller, Image, LeaderRecovery, MetadataVersion, PartitionState, directory};
+use dohle_metadata::{Controller, Few, Image, LeaderRecovery, MetadataVersion, PartitionState, directory};
 use dohle_types::{ErrorCode, NodeId, Offset, PartitionIndex, TimestampMs, Uuid};
 use dohle_wire::messages::*;
 use dohle_wire::{AnyResponse, MetadataRecord};
@@ -55,7 +55,7 @@ fn partition(cluster: &Cluster) -> PartitionState {
     topic.partitions.get(PartitionIndex(0)).expect("created").clone()
 }
 
-fn ids(ids: &[i32]) -> Box<[NodeId]> {
+fn ids(ids: &[i32]) -> Few<NodeId> {
     ids.iter().map(|&id| NodeId(id)).collect()
 }
 

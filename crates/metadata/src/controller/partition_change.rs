@@ -282,7 +282,7 @@ mod tests {
 
     const TOPIC: TopicId = Uuid::from_u128(4242);
 
-    fn nodes(ids: &[i32]) -> Box<[NodeId]> {
+    fn nodes(ids: &[i32]) -> crate::Few<NodeId> {
         crate::image::node_ids(ids)
     }
 
@@ -380,9 +380,9 @@ mod tests {
         let mut before = partition(&[3, 4, 1, 2], &[1, 2], 1);
         before.adding = nodes(&[3, 4]);
         before.removing = nodes(&[1, 2]);
-        let halfway = change(&before, &[1, 2, 3, 4], 1, false, |c| c.isr = nodes(&[1, 2, 3]).into_vec());
+        let halfway = change(&before, &[1, 2, 3, 4], 1, false, |c| c.isr = nodes(&[1, 2, 3]).to_vec());
         assert!(halfway.is_reassigning());
-        let done = change(&halfway, &[1, 2, 3, 4], 1, false, |c| c.isr = nodes(&[1, 2, 3, 4]).into_vec());
+        let done = change(&halfway, &[1, 2, 3, 4], 1, false, |c| c.isr = nodes(&[1, 2, 3, 4]).to_vec());
         assert_eq!((&done.replicas, &done.isr, done.leader), (&nodes(&[3, 4]), &nodes(&[3, 4]), NodeId(3)));
         assert!(!done.is_reassigning());
     }

@@ -8,6 +8,7 @@
 mod brokers;
 mod configs;
 mod features;
+mod few;
 mod partition;
 mod security;
 mod snapshot;
@@ -19,6 +20,7 @@ use dohle_wire::MetadataRecord;
 pub use brokers::{Broker, Brokers, ControllerNode, Endpoint};
 pub use configs::{ConfigMap, Configs, ResourceType};
 pub use features::{Features, VersionRange};
+pub use few::Few;
 pub(crate) use partition::NO_LEADER_CHANGE;
 pub use partition::{LeaderRecovery, PartitionState};
 pub use security::{ClientQuotas, QuotaEntity, Security};
@@ -192,7 +194,7 @@ impl Image {
 }
 
 /// The node ids of a record, typed.
-pub(crate) fn node_ids(ids: &[i32]) -> Box<[dohle_types::NodeId]> {
+pub(crate) fn node_ids(ids: &[i32]) -> Few<dohle_types::NodeId> {
     ids.iter().map(|&id| dohle_types::NodeId(id)).collect()
 }
 

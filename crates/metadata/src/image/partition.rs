@@ -3,7 +3,7 @@
 use dohle_types::{DirectoryId, LeaderEpoch, NodeId, PartitionIndex, TopicId};
 use dohle_wire::messages::{PartitionChangeRecord, PartitionRecord};
 
-use super::{node_ids, raw_ids};
+use super::{Few, node_ids, raw_ids};
 use crate::MetadataVersion;
 use crate::directory;
 
@@ -37,22 +37,22 @@ impl LeaderRecovery {
     }
 }
 
-/// One partition. The lists are boxed slices: a partition that nobody asks for should cost little.
+/// One partition. The lists are [`Few`]: a partition that nobody asks for should cost little.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionState {
     /// In order of preference; the first is the preferred leader.
-    pub replicas: Box<[NodeId]>,
+    pub replicas: Few<NodeId>,
     /// The directory of each replica, in the order of `replicas`.
-    pub directories: Box<[DirectoryId]>,
-    pub isr: Box<[NodeId]>,
+    pub directories: Few<DirectoryId>,
+    pub isr: Few<NodeId>,
     /// Replicas that hold everything committed although they left the ISR (KIP-966). Never in the ISR.
-    pub elr: Box<[NodeId]>,
+    pub elr: Few<NodeId>,
     /// Who led when both ISR and ELR ran empty.
-    pub last_known_elr: Box<[NodeId]>,
+    pub last_known_elr: Few<NodeId>,
     /// Replicas that an unfinished reassignment takes away.
-    pub removing: Box<[NodeId]>,
+    pub removing: Few<NodeId>,
     /// Replicas that an unfinished reassignment brings.
-    pub adding: Box<[NodeId]>,
+    pub adding: Few<NodeId>,
     /// `NodeId::NONE` when there is none.
     pub leader: NodeId,
     pub leader_recovery: LeaderRecovery,
@@ -85,7 +85,7 @@ impl PartitionState {
         }
         Ok(Self {
             replicas: node_ids(&record.replicas),
-            directories: directory::or_migrating(&record.directories, record.replicas.len()).into(),
+            directories: directory::or_migrating(&record.directories, record.replicas.len()),
             isr: node_ids(&record.isr),
             elr: node_ids(record.eligible_leader_replicas.as_deref().unwrap_or(&[])),
             last_known_elr: node_ids(record.last_known_elr.as_deref().unwrap_or(&[])),
@@ -102,7 +102,7 @@ impl PartitionState {
     pub(crate) fn merged(&self, change: &PartitionChangeRecord) -> Result<Self, String> {
         let or_before = |new: &Option<Vec<i32>>, before: &[NodeId]| match new {
             Some(ids) => node_ids(ids),
-            None => before.into(),
+            None => Few::from(before),
         };
         let replicas = or_before(&change.replicas, &self.replicas);
         let directories = change.directories.as_deref().unwrap_or(&self.directories);
@@ -116,7 +116,7 @@ impl PartitionState {
         };
         Ok(Self {
             replicas,
-            directories: directories.into(),
+            directories,
             isr: or_before(&change.isr, &self.isr),
             elr: or_before(&change.eligible_leader_replicas, &self.elr),
             last_known_elr: or_before(&change.last_known_elr, &self.last_known_elr),
