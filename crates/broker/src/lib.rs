@@ -23,6 +23,7 @@
 pub mod api;
 mod auto_topics;
 pub mod budget;
+mod checkpoints;
 pub mod cleaner;
 mod config_change;
 pub mod connection;

@@ -9,30 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dohle_config::TopicSettings;
 use dohle_env::Env;
-use dohle_log::checkpoint::Offsets;
 use dohle_log::dirs::LogDir;
 use dohle_log::names::{FolderState, marked_folder_name};
 use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
 use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
 use tracing::{info, warn};
 
+use crate::checkpoints::Checkpoints;
+pub use crate::checkpoints::Mark;
 use crate::places::{Holds, Place, Places};
 use crate::recovering::Gate;
 
 /// The folder of the metadata log is named after this topic.
 const METADATA_TOPIC_NAME: &str = "__cluster_metadata";
-
-/// What of a partition goes into the checkpoints of its directory.
-#[derive(Clone, Debug)]
-pub struct Mark {
-    pub id: TopicId,
-    pub topic: String,
-    pub partition: PartitionIndex,
-    pub folder: PathBuf,
-    pub recovery_point: Offset,
-    pub log_start: Offset,
-    pub high_watermark: Offset,
-}
 
 pub struct LogDirs {
     env: Env,
@@ -48,19 +37,6 @@ struct Directory {
     clean: bool,
     gate: Arc<Gate>,
     checkpoints: Mutex<Checkpoints>,
-}
-
-#[derive(Default)]
-struct Checkpoints {
-    recovery_points: Offsets,
-    log_starts: Offsets,
-    high_watermarks: Offsets,
-    /// Up to where each log is compacted.
-    compacted: Offsets,
-    /// Whether `compacted` is not what the file says.
-    compacted_moved: bool,
-    /// Whether all of the files could be understood.
-    are_whole: bool,
 }
 
 /// What DescribeLogDirs tells of a directory.
@@ -468,81 +444,6 @@ impl Directory {
 
     fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
         self.checkpoints.lock().expect("nothing panics while the checkpoints are locked")
-    }
-}
-
-impl Checkpoints {
-    /// Reads what a directory has. A file that cannot be understood tells nothing, as in Kafka: then everything is verified, and
-    /// logs start where their first segment does.
-    fn read(dir: &LogDir) -> Result<Self, LogError> {
-        let mut are_whole = true;
-        let mut or_nothing = |read: Result<Offsets, LogError>| match read {
-            Err(error @ LogError::Corrupt { .. }) => {
-                warn!(%error, "a checkpoint cannot be understood; it is made anew, and every log of the directory is verified");
-                are_whole = false;
-                Ok(Offsets::default())
-            }
-            read => read,
-        };
-        Ok(Self {
-            recovery_points: or_nothing(dir.recovery_points())?,
-            log_starts: or_nothing(dir.log_starts())?,
-            high_watermarks: or_nothing(dir.high_watermarks())?,
-            compacted: or_nothing(dir.cleaner_points())?,
-            compacted_moved: false,
-            are_whole,
-        })
-    }
-
-    fn note(&mut self, mark: &Mark) {
-        let (topic, partition) = (&*mark.topic, mark.partition);
-        // Kafka writes a log start only where it is not what the first segment says anyway.
-        if mark.log_start > Offset::ZERO {
-            self.log_starts.insert(topic, partition, mark.log_start);
-        } else {
-            self.log_starts.remove(topic, partition);
-        }
-        self.recovery_points.insert(topic, partition, mark.recovery_point);
-        self.high_watermarks.insert(topic, partition, mark.high_watermark);
-    }
-
-    /// Forgets a partition. Says whether anything was known of it.
-    fn remove(&mut self, topic: &str, partition: PartitionIndex) -> bool {
-        let mut dropped = false;
-        for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
-            dropped |= offsets.remove(topic, partition).is_some();
-        }
-        self.compacted_moved |= self.compacted.remove(topic, partition).is_some();
-        dropped | self.compacted_moved
-    }
-
-    /// Keeps the entries of some partitions only. Says whether others were there.
-    fn retain(&mut self, keep: impl Fn(&str, PartitionIndex) -> bool) -> bool {
-        let mut dropped = false;
-        for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
-            let before = offsets.len();
-            offsets.retain(&keep);
-            dropped |= offsets.len() < before;
-        }
-        let before = self.compacted.len();
-        self.compacted.retain(&keep);
-        self.compacted_moved |= self.compacted.len() < before;
-        dropped | self.compacted_moved
-    }
-
-    fn write_compacted(&mut self, dir: &LogDir) -> Result<(), LogError> {
-        if self.compacted_moved {
-            dir.write_cleaner_points(&self.compacted)?;
-            self.compacted_moved = false;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, dir: &LogDir) -> Result<(), LogError> {
-        self.write_compacted(dir)?;
-        dir.write_recovery_points(&self.recovery_points)?;
-        dir.write_log_starts(&self.log_starts)?;
-        dir.write_high_watermarks(&self.high_watermarks)
     }
 }
 

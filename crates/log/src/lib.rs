@@ -12,7 +12,7 @@
 //! - `ProducersRebuilt`: what is known of producers is what replaying the log gives.
 //!
 //! Read in this order: [`Log`] (`log.rs`) what it holds; `append.rs`, `flush.rs`, `read.rs` the data path; `segment.rs`, `index.rs`,
-//! `frame.rs` the files; `recovery.rs` opening; `truncate.rs`, `retention.rs`, `compaction/` going back and letting go; [`dirs`] what a log
+//! `frame.rs` the files; `recovery.rs`, `replay.rs` opening; `truncate.rs`, `retention.rs`, `compaction/` going back and letting go; [`dirs`] what a log
 //! directory holds beside the logs. The formats are drawn in `docs/formats/`, recovery is told in `docs/paths/recovery.md`.
 
 mod append;
@@ -33,6 +33,7 @@ pub mod names;
 mod producers;
 mod read;
 mod recovery;
+mod replay;
 mod retention;
 mod segment;
 mod snapshot;

@@ -10,7 +10,7 @@
 //! Bound: 200 bytes for each producer, five batches included; how many there are is for `producer.id.expiration.ms` to say.
 //!
 //! Invariant `ProducersRebuilt`: the state after replaying the log from a snapshot is the state that appending left. A snapshot
-//! holds only the last of the five batches; the others are recalled from the log before it (`recovery.rs` says how far).
+//! holds only the last of the five batches; the others are recalled from the log before it (`replay.rs` says how far).
 
 use std::collections::BTreeMap;
 
