@@ -27,6 +27,7 @@ use tracing::error;
 
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
+use crate::cold_reads::ColdReads;
 use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
@@ -111,6 +112,7 @@ pub struct Core {
     pub topic_settings: RefCell<HashMap<TopicId, Arc<TopicSettings>>>,
     pub sessions: RefCell<FetchSessions>,
     pub coordinators: Coordinators,
+    pub cold_reads: ColdReads,
     /// Partitions with bytes to be flushed at the end of this turn.
     dirty: RefCell<Vec<Rc<Partition>>>,
     /// Partitions whose marks have moved since the last checkpoint.
@@ -141,6 +143,7 @@ impl Core {
             topic_settings: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(slots.max(1))),
             coordinators: Coordinators::new(&shared.config),
+            cold_reads: ColdReads::default(),
             dirty: RefCell::default(),
             moved: RefCell::default(),
             files: RefCell::new(OpenFiles::new(shared.limits.open_files / shared.mailboxes.cores())),

@@ -25,6 +25,7 @@ mod auto_topics;
 pub mod budget;
 mod checkpoints;
 pub mod cleaner;
+mod cold_reads;
 mod config_change;
 pub mod connection;
 pub mod coordinator;

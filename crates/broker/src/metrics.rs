@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dohle_config::TopicSettings;
+use dohle_log::Damage;
 use dohle_observe::Latencies;
 use dohle_types::{ErrorCode, Offset, PartitionIndex};
 use dohle_wire::{ApiKey, Text};
@@ -172,6 +173,8 @@ pub struct LogNumbers {
     pub folder: PathBuf,
     /// Out of service after a failure of its disk.
     pub failed: bool,
+    /// What of it cannot be read.
+    pub damaged: Vec<Damage>,
 }
 
 /// The numbers of every log that was opened, from the cores that own them.
@@ -202,6 +205,7 @@ fn numbers(core: &Core) -> Vec<LogNumbers> {
             segments: log.segments().len(),
             folder: log.dir().to_owned(),
             failed: log.failure().is_some(),
+            damaged: log.damage().cloned().collect(),
         })
     });
     let resting = core.resting().into_iter().filter_map(|(id, rested)| {
@@ -215,6 +219,8 @@ fn numbers(core: &Core) -> Vec<LogNumbers> {
             segments: rested.segments,
             folder,
             failed: false,
+            // A log with damage that is known of does not rest.
+            damaged: Vec::new(),
         })
     });
     numbers.chain(resting).collect()

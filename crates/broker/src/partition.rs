@@ -16,9 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_config::TopicSettings;
-use dohle_log::{
-    AbortedTransaction, AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError,
-};
+use dohle_log::{AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError};
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
 use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicPartition};
@@ -89,6 +87,8 @@ struct State {
     unacknowledged: VecDeque<Unacknowledged>,
     watchers: Watchers,
     flushing: bool,
+    /// The last problem of a read that was told of.
+    told: Option<String>,
 }
 
 struct Unacknowledged {
@@ -113,6 +113,7 @@ impl Partition {
             unacknowledged: VecDeque::new(),
             watchers: Watchers::default(),
             flushing: false,
+            told: None,
         };
         Self { id, name, moved: Cell::new(false), uses: Uses::default(), state: RefCell::new(state) }
     }
@@ -261,11 +262,19 @@ impl Partition {
         let read = state.log_mut().read(request.offset, up_to, request.max_bytes, request.at_least_one);
         match read {
             Ok(Read::Ready(slice)) => {
-                if request.isolation == Isolation::ReadCommitted {
-                    found.aborted = Some(state.aborted(request.offset, slice.end)?);
-                }
+                let (from, to) = (request.offset, slice.end);
                 found.slice = slice;
-                Ok(Reading::Ready(found))
+                if request.isolation != Isolation::ReadCommitted {
+                    return Ok(Reading::Ready(found));
+                }
+                let aborted = state.log_mut().aborted_transactions(from, to);
+                match aborted.map_err(|problem| state.refuse_read(self.id, &problem))? {
+                    Some(aborted) => {
+                        found.aborted = Some(aborted);
+                        Ok(Reading::Ready(found))
+                    }
+                    None => Ok(Reading::WithoutAborted(found)),
+                }
             }
             Ok(Read::Cold(cold)) => Ok(Reading::Cold(found, cold)),
             Err(problem) => Err(state.refuse_read(self.id, &problem)),
@@ -274,12 +283,7 @@ impl Partition {
 
     /// What a reader is told whose read failed on its way.
     pub fn refuse_read(&self, problem: &ReadError) -> Refused {
-        self.state.borrow().refuse_read(self.id, problem)
-    }
-
-    /// The transactions that were aborted in a range that was read cold.
-    pub fn aborted(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, Refused> {
-        self.state.borrow_mut().aborted(from, to)
+        self.state.borrow_mut().refuse_read(self.id, problem)
     }
 
     /// Has a watcher told of records that become readable from now on.
@@ -456,11 +460,15 @@ impl State {
         Refused { log_start, ..Refused::new(code) }
     }
 
-    fn refuse_read(&self, id: TopicPartition, problem: &ReadError) -> Refused {
-        if !matches!(problem, ReadError::OutOfRange { .. }) {
+    fn refuse_read(&mut self, id: TopicPartition, problem: &ReadError) -> Refused {
+        let message = problem.to_string();
+        // Who has quarantined something has said so; and what is said again is known.
+        let known = matches!(problem, ReadError::OutOfRange { .. } | ReadError::Quarantined(_));
+        if !known && self.told.as_ref() != Some(&message) {
             error!(partition = %id, %problem, "a partition cannot be read");
+            self.told = Some(message.clone());
         }
-        Refused { message: Some(problem.to_string()), ..self.refuse(problem.code()) }
+        Refused { message: Some(message), ..self.refuse(problem.code()) }
     }
 
     fn watermarks(&self) -> Watermarks {
@@ -477,10 +485,5 @@ impl State {
             Isolation::ReadUncommitted => self.high_watermark,
             Isolation::ReadCommitted => self.log().last_stable_offset(self.high_watermark),
         }
-    }
-
-    fn aborted(&mut self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, Refused> {
-        let found = self.log_mut().aborted_transactions(from, to);
-        found.map_err(|problem| Refused { message: Some(problem.to_string()), ..self.refuse(problem.code()) })
     }
 }

@@ -1,7 +1,10 @@
 //! What readers ask of a partition, and what they are given.
 
-use dohle_log::{AbortedTransaction, ColdRead, Slice};
-use dohle_types::{LeaderEpoch, Offset};
+use dohle_log::{AbortedTransaction, ColdRead, ColdResult, Slice};
+use dohle_types::{ErrorCode, LeaderEpoch, Offset};
+
+use crate::cold_reads::{ColdReads, Reader};
+use crate::partition::{Partition, Refused};
 
 /// Up to where a reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +52,38 @@ impl Default for Watermarks {
     }
 }
 
-/// Records that are there, or a read that has to wait for the device.
+/// Records that are there, or what has to wait for the device.
 pub enum Reading {
     Ready(Found),
-    /// To be run on a thread that may wait; its slice completes what was found.
+    /// To be run on a thread that may wait, and taken back by [`crate::partition::Partition::finish_read`]; its slice completes what was
+    /// found.
     Cold(Found, ColdRead),
+    /// All but the aborted transactions.
+    WithoutAborted(Found),
+}
+
+impl Partition {
+    /// Takes back a read that has waited for the device.
+    pub fn finish_read(&self, result: ColdResult) -> Result<Slice, Refused> {
+        let mut result = Some(result);
+        let mut take = || result.take().expect("it is taken once");
+        let finished = self.with_log(|log| log.finish_read(take()));
+        let slice = finished.unwrap_or_else(|| take().into_slice());
+        slice.map_err(|problem| self.refuse_read(&problem))
+    }
+
+    /// The transactions that were aborted in a range, which only a thread that may wait can find out.
+    pub async fn find_aborted(
+        &self,
+        reads: &ColdReads,
+        reader: Reader,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, Refused> {
+        let gone = || Refused::new(ErrorCode::NotLeaderOrFollower);
+        let search = self.with_log(|log| log.search_aborted(from, to)).ok_or_else(gone)?;
+        let found = reads.run(reader, move || search.run()).await;
+        let found = found.map_err(|problem| self.refuse_read(&problem))?;
+        self.with_log(|log| log.finish_aborted(found)).ok_or_else(gone)
+    }
 }

@@ -238,7 +238,7 @@ impl Store {
         let failed = |source| StoreError::Read { offset: from, source };
         let slice = match self.log.read(from, up_to, max_bytes, true).map_err(failed)? {
             Read::Ready(slice) => slice,
-            Read::Cold(cold) => cold.run().map_err(failed)?,
+            Read::Cold(cold) => self.log.finish_read(cold.run()).map_err(failed)?,
         };
         Ok(dohle_wire::RecordBytes::from(slice.chunks).into_bytes())
     }

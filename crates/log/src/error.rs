@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use dohle_types::{ErrorCode, LeaderEpoch, Offset};
 use thiserror::Error;
 
+use crate::damage::Damage;
+
 /// The disk refused, or a file is not what it has to be. Each sentence names the file.
 #[derive(Debug, Error)]
 pub enum LogError {
@@ -26,6 +28,11 @@ pub enum LogError {
 impl LogError {
     pub fn code(&self) -> ErrorCode {
         ErrorCode::KafkaStorageError
+    }
+
+    /// Only the page cache was asked, and it did not have it.
+    pub(crate) fn would_block(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
     }
 
     pub(crate) fn corrupt(path: &Path, what: impl Into<String>) -> Self {
@@ -86,6 +93,9 @@ pub enum ReadError {
     OutOfRange { offset: Offset, start: Offset, end: Offset },
     #[error("{}: the batch at byte {position} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, position: u64, what: String },
+    /// What was asked for lies in a damaged stretch of the log, which is known as such.
+    #[error("{0}")]
+    Quarantined(Box<Damage>),
     #[error(transparent)]
     Storage(#[from] LogError),
 }
@@ -94,14 +104,14 @@ impl ReadError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            Self::Damaged { .. } => ErrorCode::CorruptMessage,
+            Self::Damaged { .. } | Self::Quarantined(_) => ErrorCode::CorruptMessage,
             Self::Storage(error) => error.code(),
         }
     }
 
     /// Only the page cache was asked, and it did not have it.
     pub(crate) fn would_block(&self) -> bool {
-        matches!(self, Self::Storage(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock)
+        matches!(self, Self::Storage(error) if error.would_block())
     }
 }
 

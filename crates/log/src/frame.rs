@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use dohle_records::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, batch_crc};
+use dohle_records::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, RunningCrc, batch_crc};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{ReadError, failed};
@@ -112,11 +112,57 @@ impl Frame {
             None => (LOG_OVERHEAD, crc32fast::hash(&bytes[LEGACY_CRC_START..])),
         };
         let stored = u32::from_be_bytes(bytes[stored_at..stored_at + 4].try_into().expect("4 bytes"));
-        if stored == computed {
-            Ok(())
-        } else {
-            Err(format!("its checksum is {stored:08x}, its bytes give {computed:08x}"))
+        compare_checksums(stored, computed)
+    }
+
+    /// As [`Frame::check_crc`], for bytes that come piece by piece.
+    pub fn checksum(&self) -> RunningChecksum {
+        match self.header {
+            Some(_) => RunningChecksum::Current { crc: Box::default(), seen: 0, stored: [0; 4] },
+            None => RunningChecksum::Legacy { crc: crc32fast::Hasher::new(), seen: 0, stored: [0; 4] },
         }
+    }
+}
+
+/// The checksum of a batch whose bytes come piece by piece, from its first one on.
+pub(crate) enum RunningChecksum {
+    Current { crc: Box<RunningCrc>, seen: usize, stored: [u8; 4] },
+    Legacy { crc: crc32fast::Hasher, seen: usize, stored: [u8; 4] },
+}
+
+impl RunningChecksum {
+    pub fn update(&mut self, bytes: &[u8]) {
+        let (seen, stored, stored_at, covered_from) = match self {
+            Self::Current { seen, stored, .. } => (seen, stored, CRC_AT, CRC_START),
+            Self::Legacy { seen, stored, .. } => (seen, stored, LOG_OVERHEAD, LEGACY_CRC_START),
+        };
+        for (at, byte) in stored.iter_mut().enumerate() {
+            if let Some(found) = (stored_at + at).checked_sub(*seen).and_then(|at| bytes.get(at)) {
+                *byte = *found;
+            }
+        }
+        let covered = bytes.get(covered_from.saturating_sub(*seen)..).unwrap_or_default();
+        *seen += bytes.len();
+        match self {
+            Self::Current { crc, .. } => crc.update(covered),
+            Self::Legacy { crc, .. } => crc.update(covered),
+        }
+    }
+
+    pub fn check(self) -> Result<(), String> {
+        let (stored, computed) = match self {
+            Self::Current { crc, stored, .. } => (stored, crc.value()),
+            Self::Legacy { crc, stored, .. } => (stored, crc.finalize()),
+        };
+        compare_checksums(u32::from_be_bytes(stored), computed)
+    }
+}
+
+fn compare_checksums(stored: u32, computed: u32) -> Result<(), String> {
+    if stored == computed {
+        Ok(())
+    } else {
+        Err(format!("its checksum is {stored:08x}, its bytes give {computed:08x}"))
     }
 }
 

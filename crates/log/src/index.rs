@@ -59,10 +59,15 @@ pub(crate) struct Indexes {
 }
 
 impl Indexes {
+    /// The last entry at or before `relative`.
+    pub fn entry_before(&self, relative: i64) -> Option<OffsetEntry> {
+        let after = self.offsets.partition_point(|entry| i64::from(entry.relative) <= relative);
+        after.checked_sub(1).map(|at| self.offsets[at])
+    }
+
     /// A position at or before the batch that holds `relative`.
     pub fn position_before(&self, relative: i64) -> u64 {
-        let after = self.offsets.partition_point(|entry| i64::from(entry.relative) <= relative);
-        after.checked_sub(1).map_or(0, |at| u64::from(self.offsets[at].position))
+        self.entry_before(relative).map_or(0, |entry| u64::from(entry.position))
     }
 
     /// The offset, relative to the base, from which on `timestamp` may be reached.
@@ -141,10 +146,18 @@ impl Indexes {
     }
 }
 
-/// The batch to start from when looking for `relative` in a closed segment, by its `.index`.
-pub(crate) fn search_offsets(source: &Source, path: &Path, relative: i64) -> Result<u64, LogError> {
-    let found = search(source, path, decode_offset, |entry| i64::from(entry.relative) <= relative)?;
-    Ok(found.map_or(0, |entry| u64::from(entry.position)))
+/// The last entry at or before `relative` in a closed segment's `.index`.
+pub(crate) fn search_offsets(
+    source: &Source,
+    path: &Path,
+    relative: i64,
+) -> Result<Option<OffsetEntry>, LogError> {
+    search(source, path, decode_offset, |entry| i64::from(entry.relative) <= relative)
+}
+
+/// All whole entries of an `.index`, whatever they say.
+pub(crate) fn read_offsets(bytes: &[u8]) -> Vec<OffsetEntry> {
+    bytes.as_chunks().0.iter().map(decode_offset).collect()
 }
 
 /// The offset, relative to the base, from which on `timestamp` may be reached, by a closed segment's `.timeindex`.
@@ -250,7 +263,7 @@ mod tests {
             let times = source("/times", &indexes.encode_times());
             for relative in [0, 8, 9, 10, 18, 19, 5110, 5119, 29_998, 29_999, 1 << 31] {
                 let found = search_offsets(&offsets, path, relative).unwrap();
-                assert_eq!(found, indexes.position_before(relative), "{entries} entries, {relative}");
+                assert_eq!(found, indexes.entry_before(relative), "{entries} entries, {relative}");
                 let timestamp = TimestampMs(relative * 10);
                 let found = search_times(&times, path, timestamp).unwrap();
                 assert_eq!(found, indexes.relative_before_time(timestamp), "{entries} entries, {timestamp}");

@@ -1,7 +1,8 @@
 //! One partition's bytes on disk, in Kafka's own files.
 //!
 //! A [`Log`] has one owner and no lock. It never waits for the device by itself where that can be avoided: what may wait is handed
-//! out as an object that runs on another thread ([`Flush`], [`ColdRead`], [`TimestampSearch`], [`Cleanup`], [`Compaction`]) and comes back.
+//! out as an object that runs on another thread ([`Flush`], [`ColdRead`], [`TimestampSearch`], [`AbortedSearch`], [`Cleanup`],
+//! [`Compaction`]) and comes back.
 //! It knows nothing of replicas, requests or clients, and never tells the time: `now` is handed in.
 //!
 //! Invariants, by name:
@@ -12,13 +13,16 @@
 //! - `ProducersRebuilt`: what is known of producers is what replaying the log gives.
 //!
 //! Read in this order: [`Log`] (`log.rs`) what it holds; `append.rs`, `flush.rs`, `read.rs` the data path; `segment.rs`, `index.rs`,
-//! `frame.rs` the files; `recovery.rs`, `replay.rs` opening; `truncate.rs`, `retention.rs`, `compaction/` going back and letting go; [`dirs`] what a log
+//! `frame.rs` the files; `survey.rs`, `damage.rs` what cannot be read of them; `recovery.rs`, `replay.rs` opening; `truncate.rs`,
+//! `retention.rs`, `compaction/` going back and letting go; [`dirs`] what a log
 //! directory holds beside the logs. The formats are drawn in `docs/formats/`, recovery is told in `docs/paths/recovery.md`.
 
+mod aborted;
 mod append;
 mod buffers;
 pub mod checkpoint;
 mod compaction;
+mod damage;
 pub mod dirs;
 mod epochs;
 mod error;
@@ -38,22 +42,25 @@ mod retention;
 mod segment;
 mod snapshot;
 mod source;
+mod survey;
 mod tail;
 mod truncate;
 
+pub use aborted::{AbortedFound, AbortedSearch};
 pub use append::Appended;
 pub use buffers::ReadBuffers;
 pub use compaction::{
     CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap,
     Pace, RecordCounts, Swap, Swapped,
 };
+pub use damage::Damage;
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
 pub use flush::{Durable, Flush, Flushed};
 pub use index::AbortedTransaction;
 pub use log::{Log, LogContext, ProducerInfo, SegmentInfo};
 pub use lookup::{TimestampSearch, TimestampedOffset};
 pub use producers::REMEMBERED_BATCHES;
-pub use read::{ColdRead, Read, Slice};
+pub use read::{ColdRead, ColdResult, Read, Slice};
 pub use recovery::Recovery;
 pub use retention::{Cleaned, Cleanup, Maintenance};
 pub use tail::{MAX_TAIL_BYTES, TailBudget};

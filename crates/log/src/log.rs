@@ -12,10 +12,10 @@ use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Time
 use crate::buffers::ReadBuffers;
 use crate::checkpoint::PARTITION_METADATA_FILE;
 use crate::compaction::Underway;
+use crate::damage::Quarantine;
 use crate::epochs::Epochs;
-use crate::error::{LogError, ReadError, failed};
+use crate::error::{LogError, failed};
 use crate::flush::{Dirty, Durable, FlushUnderway};
-use crate::index::AbortedTransaction;
 use crate::names::{FileKind, FileState, file_name};
 use crate::producers::Producers;
 use crate::retention::Garbage;
@@ -60,6 +60,7 @@ pub struct Log {
     /// Offsets for which a producer snapshot is stored, or about to be.
     pub(crate) snapshots: BTreeSet<Offset>,
     pub(crate) tail: Tail,
+    pub(crate) quarantine: Quarantine,
     pub(crate) dirty: Dirty,
     pub(crate) flushing: Option<FlushUnderway>,
     pub(crate) garbage: Garbage,
@@ -173,26 +174,6 @@ impl Log {
         })
     }
 
-    /// The aborted transactions that a reader of `[from, to)` has to know.
-    pub fn aborted_transactions(
-        &self,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let mut found = Vec::new();
-        for at in self.segment_of(from)..self.segments.len() {
-            for aborted in self.view(at, true).aborted()? {
-                if aborted.first_offset < to && aborted.last_offset >= from {
-                    found.push(aborted);
-                }
-                if aborted.last_stable_offset >= to {
-                    return Ok(found);
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// Everything that is stored as the durability of the log asks, right now.
     pub fn durable(&self) -> Durable {
         Durable::now(self)
@@ -220,6 +201,7 @@ impl Log {
             epochs: Epochs::default(),
             snapshots: BTreeSet::new(),
             tail: Tail::new(context.tail.clone()),
+            quarantine: Quarantine::default(),
             dirty: Dirty::default(),
             flushing: None,
             garbage: Garbage::default(),
@@ -303,11 +285,16 @@ impl Log {
 
     pub(crate) fn view(&self, at: usize, may_wait: bool) -> SegmentView {
         let segment = &self.segments[at];
+        if may_wait {
+            // It may bring bytes into memory that nobody has checked.
+            segment.distrust();
+        }
         SegmentView {
             disk: Arc::clone(&self.context.disk),
             dir: Arc::clone(&self.dir),
             base: segment.base,
             size: segment.size,
+            end: self.segment_end(at),
             indexes: segment.indexes.clone(),
             largest: segment.largest,
             file: segment.file.clone(),

@@ -407,6 +407,7 @@ pub(crate) fn storage(error: ReadError) -> LogError {
         ReadError::Damaged { path, position, what } => {
             LogError::Corrupt { path, what: format!("the batch at byte {position} is damaged: {what}") }
         }
+        ReadError::Quarantined(damage) => LogError::Corrupt { path: damage.path.clone(), what: damage.what },
         ReadError::OutOfRange { offset, .. } => unreachable!("offset {offset} was not asked for"),
     }
 }

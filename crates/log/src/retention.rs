@@ -213,6 +213,8 @@ impl Log {
             && !compacts
             && !self.compaction.is_running()
             && !self.compaction.is_swapping()
+            // What is damaged would have to be found, and told of, again.
+            && self.damage().next().is_none()
     }
 
     /// When retention by time has to look at the log again. `None`: not before something is appended.

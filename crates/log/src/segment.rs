@@ -3,6 +3,8 @@
 //! A [`Segment`] belongs to its log and changes; a [`SegmentView`] is what others may take away to read on another thread. An
 //! idle segment holds no descriptor, and a closed one no index.
 
+use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,6 +52,10 @@ pub(crate) struct Segment {
     pub used: bool,
     /// Where the last read ended, for the one that goes on from there.
     pub hint: Option<(Offset, u64)>,
+    /// Whether its file of aborted transactions is known to be empty or missing.
+    pub has_no_aborted: bool,
+    /// Bytes that have not left memory since they were written, or since their checksums were checked.
+    checked: Cell<(u64, u64)>,
     /// Shared with every view: files are not renamed while somebody may open them by name. Also tells this segment from another
     /// of its base.
     pub lease: Arc<()>,
@@ -79,8 +85,37 @@ impl Segment {
             file: None,
             used: false,
             hint: None,
+            has_no_aborted: false,
+            checked: Cell::new((0, 0)),
             lease: Arc::new(()),
         }
+    }
+
+    /// Notes that the last bytes come from memory.
+    pub fn wrote(&mut self, bytes: u64) {
+        let (from, to) = self.checked.get();
+        let before = self.size - bytes;
+        self.checked.set((if to == before { from } else { before }, self.size));
+    }
+
+    /// Notes that these bytes are in memory and sound. Not while somebody reads the file who may bring others there.
+    pub fn note_checked(&self, from: u64, to: u64) {
+        let (known_from, known_to) = self.checked.get();
+        if Arc::strong_count(&self.lease) > 1 {
+            return;
+        }
+        let joins = from <= known_to && known_from <= to;
+        self.checked.set(if joins { (known_from.min(from), known_to.max(to)) } else { (from, to) });
+    }
+
+    /// Notes that what is in memory of the file may have come from the device just now.
+    pub fn distrust(&self) {
+        self.checked.set((0, 0));
+    }
+
+    /// Bytes whose checksums need no check.
+    pub fn checked(&self) -> (u64, u64) {
+        self.checked.get()
     }
 
     /// Forgets what was noted of batches, before they are noted again from the first on.
@@ -150,6 +185,8 @@ impl Segment {
         self.unindexed = size - indexes.offsets.last().map_or(0, |last| u64::from(last.position));
         self.size = size;
         self.hint = None;
+        let (from, to) = self.checked.get();
+        self.checked.set((from.min(size), to.min(size)));
         if size == 0 {
             self.first_timestamp = None;
         }
@@ -176,6 +213,8 @@ pub(crate) struct SegmentView {
     pub dir: Arc<Path>,
     pub base: Offset,
     pub size: u64,
+    /// One past the last offset that can be in it.
+    pub end: Offset,
     pub indexes: Option<Arc<Indexes>>,
     pub largest: Option<Largest>,
     pub file: Option<Arc<dyn DiskFile>>,
@@ -213,10 +252,30 @@ impl SegmentView {
         {
             return Ok(position);
         }
-        let path = self.path(FileKind::OffsetIndex);
-        let found = index::search_offsets(&self.open(FileKind::OffsetIndex)?, &path, relative)?;
-        // An index that points behind its log is wrong; from the start everything can be found.
-        Ok(if found < self.size { found } else { 0 })
+        // From the start everything can be found.
+        Ok(self.sound_entry(offset)?.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// The last entry of the index at or before a distance from the base.
+    pub fn search_entry(&self, relative: i64) -> Result<Option<OffsetEntry>, LogError> {
+        match &self.indexes {
+            Some(indexes) => Ok(indexes.entry_before(relative)),
+            None => {
+                let path = self.path(FileKind::OffsetIndex);
+                index::search_offsets(&self.open(FileKind::OffsetIndex)?, &path, relative)
+            }
+        }
+    }
+
+    /// All entries of the index; none where it cannot be read.
+    pub fn all_entries(&self) -> Vec<OffsetEntry> {
+        match &self.indexes {
+            Some(indexes) => indexes.offsets.clone(),
+            None => {
+                let contents = self.contents(FileKind::OffsetIndex).ok().flatten();
+                index::read_offsets(&contents.unwrap_or_default())
+            }
+        }
     }
 
     /// The first batch whose last offset is not below `offset`.
@@ -262,7 +321,21 @@ impl SegmentView {
             return Ok(indexes.aborted.clone());
         }
         let path = self.path(FileKind::TransactionIndex);
-        let contents = self.contents(FileKind::TransactionIndex)?.unwrap_or_default();
+        let source = match self.open(FileKind::TransactionIndex) {
+            Ok(source) => source,
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let len = source.len().map_err(failed("reading", &path))?;
+        if len > MAX_INDEX_BYTES {
+            return Err(LogError::corrupt(
+                &path,
+                format!("it has {len} bytes, more than such a file can have"),
+            ));
+        }
+        let contents = source.read_exact(0, len as usize).map_err(failed("reading", &path))?;
         index::read_aborted(&contents, &path)
     }
 

@@ -32,6 +32,15 @@ impl Source {
         Ok(buffer)
     }
 
+    /// As [`Source::read_into`]; a source that may wait leaves nothing of it in the page cache.
+    pub fn read_through(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        if !self.may_wait {
+            return self.read_into(buffer, position);
+        }
+        let read = self.file.read_uncached_at(buffer, position)?;
+        if read < buffer.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
     /// Fills the buffer, whose length the caller knows to be there.
     pub fn read_into(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         let len = buffer.len();

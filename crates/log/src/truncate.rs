@@ -61,6 +61,7 @@ impl Log {
             log.epochs.clear();
             log.producers.clear();
             log.tail.clear();
+            log.quarantine.forget_from(Offset::NONE);
             log.dirty.epochs = true;
             (log.start, log.end) = (offset, offset);
             log.recovery_point = log.recovery_point.min(offset);
@@ -108,6 +109,7 @@ impl Log {
         self.limit_flush(end);
         self.dirty.epochs |= self.epochs.truncate_from_end(end);
         self.tail.clear();
+        self.quarantine.forget_from(end);
         self.drop_snapshots_after(end)?;
         self.find_largest(at).map_err(storage)?;
         self.replay_trusted(now)

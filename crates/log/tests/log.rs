@@ -103,7 +103,7 @@ fn cold_reads_are_handed_out() {
     let path = folder().join(file_name(Offset::ZERO, FileKind::Log, FileState::Live));
     world.disk.flip_bit(&path, 100, 3);
     let Read::Cold(cold) = log.read(Offset(0), Offset(200), 100, true).unwrap() else { panic!("it is cold") };
-    let error = cold.run().unwrap_err();
+    let error = log.finish_read(cold.run()).unwrap_err();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
     assert_eq!(error.code(), ErrorCode::CorruptMessage);
 }
@@ -230,17 +230,17 @@ fn transactions_bound_the_stable_offset_and_leave_an_index() {
     let stale = log.append_as_coordinator(vec![end_marker(true, 2, 0)], EPOCH, 2, ms(0));
     assert_eq!(stale.unwrap_err().code(), ErrorCode::InvalidProducerEpoch);
     log.append_as_leader(vec![batch(3, 10, 0)], EPOCH, ms(0)).unwrap();
-    let aborted = log.aborted_transactions(Offset(0), Offset(30)).unwrap();
+    let aborted = log.aborted_transactions(Offset(0), Offset(30)).unwrap().unwrap();
     assert_eq!(aborted.len(), 1);
     assert_eq!((aborted[0].first_offset, aborted[0].last_offset), (Offset(0), Offset(20)));
     assert_eq!(aborted[0].last_stable_offset, Offset(10));
     log.flush().unwrap();
-    assert_eq!(log.aborted_transactions(Offset(0), Offset(30)).unwrap(), aborted);
+    assert_eq!(log.aborted_transactions(Offset(0), Offset(30)).unwrap().unwrap(), aborted);
     assert!(world.files().iter().any(|name| name.ends_with(".txnindex")), "{:?}", world.files());
     drop(log);
     world.disk.crash(1);
-    let log = world.open(Recovery::UNKNOWN).unwrap();
-    assert_eq!(log.aborted_transactions(Offset(0), Offset(30)).unwrap(), aborted);
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    assert_eq!(log.aborted_transactions(Offset(0), Offset(30)).unwrap().unwrap(), aborted);
 }
 
 #[test]

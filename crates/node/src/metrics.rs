@@ -123,9 +123,16 @@ fn of_logs(logs: &[LogNumbers]) -> Report {
         gauge(names::LOG_START_OFFSET, offset(log.start.get()));
         gauge(names::LOG_END_OFFSET, offset(log.end.get()));
         gauge(names::LOG_SEGMENTS, log.segments as u64);
+        for damage in &log.damaged {
+            let (first, last) = (damage.first.to_string(), (damage.next.get() - 1).to_string());
+            let bytes = float(damage.end_position - damage.position);
+            report.gauge(names::LOG_DAMAGED_BYTES, &[&log.topic, &partition, &first, &last], bytes);
+        }
     }
     let failed = || logs.iter().filter(|log| log.failed);
     let folders: BTreeSet<_> = failed().filter_map(|log| log.folder.parent()).collect();
+    let damages = logs.iter().map(|log| log.damaged.len() as u64).sum();
+    report.gauge(names::LOG_DAMAGES, &[], float(damages));
     report.gauge(names::OFFLINE_REPLICAS, &[], float(failed().count() as u64));
     report.gauge(names::OFFLINE_LOG_DIRS, &[], float(folders.len() as u64));
     report

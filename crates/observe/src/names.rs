@@ -77,6 +77,8 @@ metrics! {
     OFFLINE_PARTITIONS Gauge "kafka_controller_kafkacontroller_offlinepartitionscount" [] "Partitions without a leader" "kafka.controller:type=KafkaController,name=OfflinePartitionsCount"
     PREFERRED_IMBALANCE Gauge "kafka_controller_kafkacontroller_preferredreplicaimbalancecount" [] "Partitions that their preferred replica does not lead" "kafka.controller:type=KafkaController,name=PreferredReplicaImbalanceCount"
     METADATA_OFFSET Gauge "kafka_controller_kafkacontroller_lastcommittedrecordoffset" [] "Offset of the last committed metadata record" "kafka.controller:type=KafkaController,name=LastCommittedRecordOffset"
+    LOG_DAMAGED_BYTES Gauge "dohle_log_damaged_bytes" ["topic" "partition" "first_offset" "last_offset"] "Bytes of a partition's log that are damaged and not served; their offsets" ""
+    LOG_DAMAGES Gauge "dohle_log_damaged_stretches" [] "Damaged stretches in the logs of all open partitions" ""
     REQUEST_MEMORY Gauge "dohle_memory_request_bytes" [] "Memory that requests hold, of dohle.memory.request.bytes" ""
     PROCESS_CPU Counter "process_cpu_seconds" [] "Processor time used" ""
     PROCESS_RESIDENT Gauge "process_resident_memory_bytes" [] "Memory in use" ""

@@ -248,6 +248,25 @@ pub fn batch_crc(parts: &[&[u8]]) -> u32 {
     digest.finalize() as u32
 }
 
+/// As [`batch_crc`], for bytes that come piece by piece.
+pub struct RunningCrc(Digest);
+
+impl Default for RunningCrc {
+    fn default() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+}
+
+impl RunningCrc {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn value(&self) -> u32 {
+        self.0.finalize() as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +277,10 @@ mod tests {
         assert_eq!(batch_crc(&[b"123456789"]), 0xe306_9283);
         for at in [0, 1, 40, 999, 1000] {
             assert_eq!(batch_crc(&[&bytes[..at], &bytes[at..]]), batch_crc(&[&bytes]));
+            let mut running = RunningCrc::default();
+            running.update(&bytes[..at]);
+            running.update(&bytes[at..]);
+            assert_eq!(running.value(), batch_crc(&[&bytes]));
         }
     }
 

@@ -32,7 +32,7 @@ pub use batch::{Batch, Batches, parse_batches};
 pub use builder::BatchBuilder;
 pub use codec::Compression;
 pub use error::{BatchError, RecordFault};
-pub use header::{Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, batch_crc};
+pub use header::{Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, RunningCrc, batch_crc};
 pub use policy::ProducePolicy;
 pub use produce::{ProduceBatches, validate_produce};
 pub use record::{Header, HeaderViews, Record, RecordView};

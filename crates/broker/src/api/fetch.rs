@@ -17,11 +17,12 @@ use dohle_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
     NodeEndpoint, PartitionData,
 };
-use dohle_wire::{AnyRequest, AnyResponse, DecodeError, Message, Reader, RecordBytes, Text};
+use dohle_wire::{AnyRequest, AnyResponse, DecodeError, Message, RecordBytes, Text};
 use tokio::sync::oneshot;
 
 use crate::api::{forward, leader_hint};
 use crate::budget::Charge;
+use crate::cold_reads::Reader;
 use crate::core::Core;
 use crate::fetch_session::{Answered, PartitionName, Plan, TopicName, Wanted};
 use crate::partition::Refused;
@@ -39,6 +40,8 @@ const DEBUGGING_CONSUMER: i32 = -2;
 /// How much is to be read, and how.
 #[derive(Clone, Copy)]
 struct Terms {
+    /// Who reads.
+    reader: Reader,
     isolation: Isolation,
     max_bytes: usize,
 }
@@ -54,7 +57,7 @@ struct Want {
 
 type Outcome = Result<Found, Refused>;
 
-pub fn start(context: Context, mut reader: Reader) -> Result<Reply, DecodeError> {
+pub fn start(context: Context, mut reader: dohle_wire::Reader) -> Result<Reply, DecodeError> {
     let request = FetchRequest::decode(&mut reader, context.version)?;
     Ok(Reply::Later(Box::pin(async move {
         let (response, charge) = handle(&context, request).await;
@@ -84,7 +87,7 @@ async fn handle(context: &Context, request: FetchRequest) -> (FetchResponse, Opt
     };
     let image = context.core.image();
     let (wants, mut outcomes) = resolve(&image, &plan, replica);
-    let terms = Terms { isolation, max_bytes };
+    let terms = Terms { reader: context.peer.session.peer, isolation, max_bytes };
     let mut charge = read(&context.core, &wants, terms, None, &mut outcomes).await;
     if max_wait > 0 && !is_enough(&outcomes, min_bytes) {
         let waiting = Waiting(Watcher::new(min_bytes));
@@ -282,7 +285,7 @@ async fn read_own(
             current_leader_epoch: LeaderEpoch(want.wanted.current_leader_epoch),
             last_fetched_epoch: LeaderEpoch(want.wanted.last_fetched_epoch),
         };
-        let outcome = read_one(core, want.id, &request, watcher.as_ref()).await;
+        let outcome = read_one(core, want.id, &request, terms.reader, watcher.as_ref()).await;
         let bytes = outcome.as_ref().map_or(0, |found| found.slice.bytes);
         found_any |= bytes > 0;
         left = left.saturating_sub(bytes);
@@ -295,23 +298,27 @@ async fn read_one(
     core: &Rc<Core>,
     id: TopicPartition,
     request: &ReadRequest,
+    reader: Reader,
     watcher: Option<&Arc<Watcher>>,
 ) -> Outcome {
     let partition = core.partition(id).await.map_err(Refused::new)?;
     if let Some(watcher) = watcher {
         partition.watch(watcher.clone());
     }
-    match partition.read(request)? {
-        Reading::Ready(found) => Ok(found),
+    let (mut found, has_aborted) = match partition.read(request)? {
+        Reading::Ready(found) => (found, true),
+        Reading::WithoutAborted(found) => (found, false),
         Reading::Cold(mut found, cold) => {
-            let read = task::blocking(move || cold.run()).await;
-            found.slice = read.map_err(|problem| partition.refuse_read(&problem))?;
-            if request.isolation == Isolation::ReadCommitted {
-                found.aborted = Some(partition.aborted(request.offset, found.slice.end)?);
-            }
-            Ok(found)
+            let read = core.cold_reads.run(reader, move || cold.run()).await;
+            found.slice = partition.finish_read(read)?;
+            (found, request.isolation != Isolation::ReadCommitted)
         }
+    };
+    if !has_aborted {
+        let (from, to) = (request.offset, found.slice.end);
+        found.aborted = Some(partition.find_aborted(&core.cold_reads, reader, from, to).await?);
     }
+    Ok(found)
 }
 
 /// Whether the request can be answered now (`ReplicaManager.fetchMessages`).

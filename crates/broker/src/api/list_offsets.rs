@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use dohle_log::TimestampedOffset;
+use dohle_env::task;
+use dohle_log::{TimestampSearch, TimestampedOffset};
 use dohle_metadata::Image;
 use dohle_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicPartition};
 use dohle_wire::Text;
@@ -138,42 +139,59 @@ fn ask(
     let found = image.topics.by_name(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let id = TopicPartition { topic: found.id, partition: PartitionIndex(partition.partition_index) };
     let epoch = LeaderEpoch(partition.current_leader_epoch);
-    Ok(context.core.ask(id, move |_, partition, answer| {
+    let reader = context.peer.session.peer;
+    Ok(context.core.ask(id, move |core, partition, answer| {
+        let (core, partition) = (core.clone(), partition.cloned());
         let looked_up = partition
             .map_err(Refused::new)
-            .and_then(|partition| look_up(partition, timestamp, epoch, isolation));
-        _ = answer.send(looked_up);
+            .and_then(|partition| Ok((look_up(&partition, timestamp, epoch, isolation)?, partition)));
+        match looked_up {
+            Ok((LookUp::Known(found), _)) => _ = answer.send(Ok(found)),
+            Ok((LookUp::Search(search), partition)) => {
+                task::spawn(async move {
+                    let found = core.cold_reads.run(reader, move || search.run()).await;
+                    let found = found.map(|found| found.unwrap_or(NOTHING));
+                    _ = answer.send(found.map_err(|problem| partition.refuse_read(&problem)));
+                });
+            }
+            Err(refused) => _ = answer.send(Err(refused)),
+        }
     }))
 }
 
-fn look_up(partition: &Partition, timestamp: i64, epoch: LeaderEpoch, isolation: Isolation) -> Answer {
-    partition
-        .ask(epoch, |log, watermarks, leader_epoch| {
-            let bound = match isolation {
-                Isolation::LogEnd => log.end_offset(),
-                Isolation::ReadUncommitted => watermarks.high_watermark,
-                Isolation::ReadCommitted => watermarks.last_stable,
-            };
-            let at = |offset, leader_epoch| TimestampedOffset {
-                offset,
-                timestamp: TimestampMs::NONE,
-                leader_epoch,
-            };
-            match timestamp {
-                special::LATEST => Ok(at(bound, leader_epoch)),
-                // Without tiers everything that is local is everything.
-                special::EARLIEST | special::EARLIEST_LOCAL => {
-                    let start = log.start_offset();
-                    Ok(at(start, log.epoch_of(start).unwrap_or(LeaderEpoch::NONE)))
-                }
-                special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
-                special::MAX_TIMESTAMP => log.max_timestamp(bound).map(|found| found.unwrap_or(NOTHING)),
-                time => {
-                    log.offset_for_timestamp(TimestampMs(time), bound).map(|found| found.unwrap_or(NOTHING))
-                }
+/// What is known at once, or a search that may have to wait for the device.
+enum LookUp {
+    Known(TimestampedOffset),
+    Search(TimestampSearch),
+}
+
+fn look_up(
+    partition: &Partition,
+    timestamp: i64,
+    epoch: LeaderEpoch,
+    isolation: Isolation,
+) -> Result<LookUp, Refused> {
+    partition.ask(epoch, |log, watermarks, leader_epoch| {
+        let bound = match isolation {
+            Isolation::LogEnd => log.end_offset(),
+            Isolation::ReadUncommitted => watermarks.high_watermark,
+            Isolation::ReadCommitted => watermarks.last_stable,
+        };
+        let at = |offset, leader_epoch| {
+            LookUp::Known(TimestampedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch })
+        };
+        match timestamp {
+            special::LATEST => at(bound, leader_epoch),
+            // Without tiers everything that is local is everything.
+            special::EARLIEST | special::EARLIEST_LOCAL => {
+                let start = log.start_offset();
+                at(start, log.epoch_of(start).unwrap_or(LeaderEpoch::NONE))
             }
-        })?
-        .map_err(|problem| partition.refuse_read(&problem))
+            special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => LookUp::Known(NOTHING),
+            special::MAX_TIMESTAMP => LookUp::Search(log.search_max_timestamp(bound)),
+            time => LookUp::Search(log.search_timestamp(TimestampMs(time), bound)),
+        }
+    })
 }
 
 fn respond(version: i16, partition_index: i32, answer: Answer) -> ListOffsetsPartitionResponse {

@@ -113,10 +113,10 @@ async fn read(
         last_fetched_epoch: LeaderEpoch::NONE,
     };
     match partition.read(&request)? {
-        Reading::Ready(found) => Ok(found.slice),
+        Reading::Ready(found) | Reading::WithoutAborted(found) => Ok(found.slice),
         Reading::Cold(_, cold) => {
             let read = task::blocking(move || cold.run()).await;
-            Ok(read.map_err(|problem| partition.refuse_read(&problem))?)
+            Ok(partition.finish_read(read)?)
         }
     }
 }

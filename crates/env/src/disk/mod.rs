@@ -112,6 +112,9 @@ pub trait DiskFile: Send + Sync {
     /// As [`DiskFile::read_at`], but only if no device has to be waited for; `WouldBlock` otherwise. May read less.
     fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// As [`DiskFile::read_at`], leaving nothing in the page cache that was not there before, where the system can do that.
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
     /// Writes all the slices, one after the other, from `position` on.
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<()>;
 

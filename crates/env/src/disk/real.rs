@@ -17,6 +17,9 @@ use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
 /// The most slices one `pwritev` takes (`IOV_MAX`).
 const MAX_SLICES: usize = 1024;
 
+/// `RWF_DONTCACHE`: what is read is dropped from the page cache afterwards, unless it was there before.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+
 /// The file system of the machine.
 #[derive(Debug, Default)]
 pub struct RealDisk(());
@@ -119,6 +122,18 @@ impl DiskLock for RealLock {}
 
 struct RealFile(fs::File);
 
+impl RealFile {
+    fn read_and_let_go(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let read = self.read_at(buffer, position)?;
+        let len = std::num::NonZeroU64::new(read as u64);
+        if len.is_some() {
+            // What is dirty stays. Only advice: that it is not taken is no failure of the read.
+            _ = rustix::fs::fadvise(&self.0, position, len, rustix::fs::Advice::DontNeed);
+        }
+        Ok(read)
+    }
+}
+
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -145,6 +160,22 @@ impl DiskFile for RealFile {
             Err(Errno::OPNOTSUPP) => self.read_at(buffer, position),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            let slice = io::IoSliceMut::new(&mut buffer[read..]);
+            match rustix::io::preadv2(&self.0, &mut [slice], position + read as u64, DONTCACHE) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(Errno::INTR) => {}
+                // A kernel before 6.14, or a file system without the flag: read as always, and let go of it afterwards.
+                Err(Errno::OPNOTSUPP | Errno::INVAL) => return self.read_and_let_go(buffer, position),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(read)
     }
 
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], mut position: u64) -> io::Result<()> {

@@ -54,6 +54,7 @@ impl SimDisk {
             crashed: false,
             lie: None,
             cold: false,
+            unreadable: Vec::new(),
             locks: Vec::new(),
             next_inode: 0,
             folders: root,
@@ -119,6 +120,13 @@ impl SimDisk {
         if let Some(byte) = contents.stored.get_mut(at) {
             *byte ^= 1 << bit;
         }
+    }
+
+    /// From now on reads that touch this byte fail, as those of a bad sector do.
+    pub fn lose_byte(&self, path: &Path, position: u64) {
+        let mut state = self.state();
+        let inode = state.inode(path).expect("there is such a file");
+        state.unreadable.push((inode, position));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -314,6 +322,10 @@ impl DiskFile for SimFile {
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = self.state()?;
+        let (from, to) = (position, position.saturating_add(buffer.len() as u64));
+        if state.unreadable.iter().any(|(inode, at)| *inode == self.inode && from <= *at && *at < to) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let seen = &contents(&mut state, self.inode).seen;
         let rest = seen.get(position as usize..).unwrap_or_default();
         let len = rest.len().min(buffer.len());
@@ -325,6 +337,10 @@ impl DiskFile for SimFile {
         if self.state()?.cold {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.read_at(buffer, position)
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.read_at(buffer, position)
     }
 

@@ -69,6 +69,7 @@ impl Log {
             return Err(Box::new(group));
         }
         let CleanedGroup { token, sources, mut segment, .. } = group;
+        self.quarantine.forget_segments(segment.base, self.segment_end(at + sources.len() - 1));
         let old: Vec<_> = self.segments.drain(at..at + sources.len()).collect();
         segment.created = old[0].created;
         segment.jitter_ms = old[0].jitter_ms;

@@ -106,7 +106,10 @@ impl World {
 pub fn read(log: &mut Log, from: Offset, up_to: Offset, max_bytes: usize) -> Slice {
     match log.read(from, up_to, max_bytes, true).unwrap() {
         Read::Ready(slice) => slice,
-        Read::Cold(cold) => cold.run().unwrap(),
+        Read::Cold(cold) => {
+            let done = cold.run();
+            log.finish_read(done).unwrap()
+        }
     }
 }
 

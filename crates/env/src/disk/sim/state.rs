@@ -20,6 +20,8 @@ pub(super) struct State {
     pub lie: Option<Lie>,
     /// Cached reads answer `WouldBlock`.
     pub cold: bool,
+    /// Bytes that no read gets past.
+    pub unreadable: Vec<(Inode, u64)>,
     pub locks: Vec<PathBuf>,
     pub next_inode: Inode,
     pub folders: BTreeMap<PathBuf, Folder>,

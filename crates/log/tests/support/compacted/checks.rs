@@ -67,6 +67,7 @@ impl Compacted {
         let found: BTreeSet<Offset> = found.into_keys().collect();
         self.check_latest(&found, start)?;
         let aborted = log.aborted_transactions(start, end).map_err(|error| error.to_string())?;
+        let aborted = aborted.expect("everything is in memory");
         self.check_aborted(&found, &aborted)?;
         self.check_producers(&batches, log, end)?;
         Ok(batches.iter().map(|batch| batch.header).collect())
