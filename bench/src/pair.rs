@@ -43,6 +43,8 @@ pub fn run(options: &Options) -> Outcome<()> {
     }
     let chosen = chosen(options)?;
     let lab = Lab::open(options)?;
+    let earlier = options.json.as_deref().filter(|path| path.exists()).map(Results::read).transpose()?;
+    let earlier = earlier.unwrap_or_default();
     let mut results = Results { runs: vec![lab.run()], samples: Vec::new() };
     if let Some(path) = &options.json {
         results.append(path)?;
@@ -51,7 +53,8 @@ pub fn run(options: &Options) -> Outcome<()> {
         for scenario in &together {
             println!("\n{}: {}", scenario.name, scenario.about);
         }
-        results.samples.extend(measured(&lab, &together)?);
+        let turned = earlier.rounds_of(&together[0].name) % 2 == 1;
+        results.samples.extend(measured(&lab, &together, turned)?);
         for scenario in &together {
             println!("\n### {}\n\n{}", scenario.name, report::table(scenario, &results.of(&scenario.name)));
         }
@@ -104,9 +107,12 @@ fn in_lives(chosen: &[&'static Scenario], one_life: bool) -> Vec<Vec<&'static Sc
     lives
 }
 
-/// Every contestant `rounds` times, in an order that turns round.
-fn measured(lab: &Lab, together: &[&Scenario]) -> Outcome<Vec<Sample>> {
+/// Every contestant `rounds` times, in an order that turns round; it begins `turned` where earlier pieces left off so.
+fn measured(lab: &Lab, together: &[&Scenario], turned: bool) -> Outcome<Vec<Sample>> {
     let mut order = lab.contestants(together[0]);
+    if turned {
+        order.reverse();
+    }
     let rounds = if together[0].deterministic { 1 } else { lab.options.rounds.max(1) };
     let mut samples = Vec::new();
     for round in 0..rounds {

@@ -76,6 +76,7 @@ const STEPS: &[Step] = &[
         ],
         counts: true,
     },
+    Step { name: "instructions", command: &["xtask", "instructions"], counts: true },
 ];
 
 /// Runs every step and gives the sum; prints each step's name, result and time.

@@ -97,18 +97,7 @@ fn runs(runs: &[Run], name: &str) -> Outcome<String> {
     for run in runs {
         let brokers = run.brokers.iter().map(|(broker, version)| format!("{broker} {version}"));
         let brokers = brokers.collect::<Vec<_>>().join(", ");
-        // Where it was kept is of no interest, and no place of one machine belongs here.
-        let words: Vec<&str> = run.command.split(' ').collect();
-        let mut command: Vec<&str> = Vec::new();
-        let mut skip = false;
-        for word in words {
-            let place = ["--json", "--dohle", "--folder", "--broker"].contains(&word);
-            if !skip && !place {
-                command.push(word);
-            }
-            skip = place;
-        }
-        writeln!(text, "- {}, {brokers}: `dohle-bench {} --json docs/{name}`", run.day, command.join(" "))?;
+        writeln!(text, "- {}, {brokers}: `dohle-bench {} --json docs/{name}`", run.day, run.command)?;
     }
     Ok(text)
 }
@@ -235,17 +224,5 @@ mod tests {
         assert!(page.contains("| start to the first acknowledged record, ms | 2500 | 12.5 |"), "{page}");
         let strange = Sample { scenario: "nothing".into(), ..Sample::default() };
         assert!(document(&Results { runs: Vec::new(), samples: vec![strange] }, "r").is_err());
-    }
-
-    #[test]
-    fn places_of_a_machine_are_left_out_of_commands() {
-        let run = Run {
-            machine: Value::Null,
-            command: "pair --dohle /x/y --rounds 3 --json z".into(),
-            brokers: vec![("Kafka".into(), "4".into())],
-            day: "2026-11-28".into(),
-        };
-        let text = runs(&[run], "r.jsonl").unwrap();
-        assert_eq!(text, "- 2026-11-28, Kafka 4: `dohle-bench pair --rounds 3 --json docs/r.jsonl`\n");
     }
 }

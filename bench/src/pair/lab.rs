@@ -162,9 +162,10 @@ impl Lab {
     /// What this run is made on and how.
     pub fn run(&self) -> Run {
         let words: Vec<String> = std::env::args().skip(1).collect();
+        let command = without_places(words.iter().map(String::as_str));
         Run {
             machine: self.machine.describe(),
-            command: words.join(" "),
+            command,
             brokers: self.brokers.iter().map(|file| (file.name.clone(), self.version(file))).collect(),
             day: crate::client::today(),
         }
@@ -177,5 +178,30 @@ impl Lab {
         let said = std::process::Command::new(&self.dohle).arg("--version").output();
         let said = said.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         said.unwrap_or_default().trim_start_matches("dohle ").to_owned()
+    }
+}
+
+/// A command without the places of one machine, which are nobody else's.
+fn without_places<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    const PLACES: [&str; 4] = ["--json", "--dohle", "--folder", "--broker"];
+    let mut kept: Vec<&str> = Vec::new();
+    let mut place = false;
+    for word in words {
+        if !place && !PLACES.contains(&word) {
+            kept.push(word);
+        }
+        place = PLACES.contains(&word);
+    }
+    kept.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_a_machine_are_left_out_of_commands() {
+        let words = ["pair", "--dohle", "/x/y", "--rounds", "3", "--json", "z", "--smoke"];
+        assert_eq!(without_places(words.into_iter()), "pair --rounds 3 --smoke");
     }
 }

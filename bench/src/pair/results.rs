@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -104,6 +105,13 @@ impl Results {
         Ok(file.write_all(text.as_bytes())?)
     }
 
+    /// In how many rounds a scenario was measured.
+    pub fn rounds_of(&self, scenario: &str) -> usize {
+        let rounds =
+            self.samples.iter().filter(|sample| sample.scenario == scenario).map(|sample| sample.round);
+        rounds.collect::<BTreeSet<usize>>().len()
+    }
+
     pub fn of(&self, scenario: &str) -> Vec<Sample> {
         self.samples.iter().filter(|sample| sample.scenario == scenario).cloned().collect()
     }
@@ -135,6 +143,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(both.runs.len(), 2);
         assert_eq!(both.samples.iter().map(|sample| sample.round).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!([both.rounds_of("x"), both.rounds_of("y")], [4, 0]);
         assert_eq!(both.samples[3].metrics, sample(0).metrics);
         assert!(Results::parse("{}").unwrap_err().to_string().starts_with("line 1"));
     }
