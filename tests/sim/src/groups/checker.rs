@@ -4,16 +4,17 @@
 //! - `AllOwned`: once nothing disturbs, every partition that somebody subscribes to is owned.
 //! - `EpochsNeverGoBack`: epochs and generations only rise, in the log and for each member.
 //! - `CommitsStay`: an offset whose commit was acknowledged is fetched, or a later one, or its deletion.
+//! - `OffsetsOfOneTopic`: what was committed to a topic is not told of another one of the same name.
 //! - `FencedNeverCommits`: whoever is no member, or was one in an epoch that has passed, commits nothing.
 //! - `StoredBeforeTold`: no answer tells of what is not stored.
 //! - `ReplayIsState`: a coordinator that has read the log has the state of the one that wrote it.
 //! - `CompactionIsReplay`: the same of the log as a cleaner leaves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dohle_coordinator::frame::ReplyTo;
 use dohle_coordinator::groups::{Ask, Request, Response};
-use dohle_types::ErrorCode;
+use dohle_types::{ErrorCode, TopicId};
 use dohle_wire::Text;
 
 use super::ledger::Ledger;
@@ -27,17 +28,19 @@ pub struct Checker {
     /// What the coordinator has decided, stored or not.
     decided: Truth,
     pub stored: Truth,
-    /// For each place: where in the log the last acknowledged commit is.
-    acknowledged: BTreeMap<Place, u64>,
+    /// For each place, and the topic that had its name: where in the log the last acknowledged commit is.
+    acknowledged: BTreeMap<(Place, TopicId), u64>,
+    /// To which topic an offset was committed.
+    committed_to: BTreeSet<(i64, TopicId)>,
     asked: BTreeMap<ReplyTo, Asked>,
 }
 
 /// What a request was, as far as its answer is checked.
 #[derive(Debug)]
 enum Asked {
-    Commit(Vec<(Place, i64)>),
-    /// What was acknowledged when the coordinator got the request.
-    Fetch(BTreeMap<Place, u64>),
+    Commit(Vec<(Place, TopicId, i64)>),
+    /// What was acknowledged when the coordinator got the request, of which topics.
+    Fetch(BTreeMap<Place, (TopicId, u64)>),
     Sync {
         group: Text,
         generation: i32,
@@ -56,17 +59,25 @@ impl Checker {
                 let of =
                     |topic: &str, partition: i32| (commit.group_id.clone(), Text::from(topic), partition);
                 let commits = commit.topics.iter().flat_map(|topic| {
-                    topic
-                        .partitions
-                        .iter()
-                        .map(move |commit| (of(&topic.name, commit.partition_index), commit.committed_offset))
+                    topic.partitions.iter().map(move |commit| {
+                        (of(&topic.name, commit.partition_index), topic.topic_id, commit.committed_offset)
+                    })
                 });
-                Asked::Commit(commits.collect())
+                let commits: Vec<_> = commits.collect();
+                self.committed_to.extend(commits.iter().map(|(_, topic, offset)| (*offset, *topic)));
+                Asked::Commit(commits)
             }
             Ask::OffsetFetch { group, .. } => {
-                let of_group = |(place, _): &(&Place, &u64)| place.0 == group.group_id;
-                let floors = self.acknowledged.iter().filter(of_group);
-                Asked::Fetch(floors.map(|(place, at)| (place.clone(), *at)).collect())
+                let mut floors = BTreeMap::new();
+                for topic in group.topics.iter().flatten() {
+                    for partition in &topic.partition_indexes {
+                        let place = (group.group_id.clone(), topic.name.clone(), *partition);
+                        let key = (place, topic.topic_id);
+                        let floor = self.acknowledged.get(&key).copied().unwrap_or_default();
+                        floors.insert(key.0, (topic.topic_id, floor));
+                    }
+                }
+                Asked::Fetch(floors)
             }
             Ask::SyncGroup(sync) => {
                 Asked::Sync { group: sync.group_id.clone(), generation: sync.generation_id }
@@ -125,11 +136,11 @@ impl Checker {
             (Asked::Commit(commits), Ok(Response::OffsetCommit(response))) => {
                 for (topic, commits) in response.topics.iter().map(|topic| (topic, &commits)) {
                     for partition in &topic.partitions {
-                        let (place, offset) = commits
+                        let (place, topic, offset) = commits
                             .iter()
-                            .find(|(place, _)| place.1 == topic.name && place.2 == partition.partition_index)
+                            .find(|(place, ..)| place.1 == topic.name && place.2 == partition.partition_index)
                             .expect("what was not asked is not answered");
-                        self.commit_answered(place, *offset, partition.error_code, marks);
+                        self.commit_answered((place, *topic), *offset, partition.error_code, marks);
                     }
                 }
             }
@@ -170,19 +181,40 @@ impl Checker {
         }
     }
 
-    fn commit_answered(&mut self, place: &Place, offset: i64, error: i16, marks: &mut Marks) {
+    fn commit_answered(
+        &mut self,
+        (place, topic): (&Place, TopicId),
+        offset: i64,
+        error: i16,
+        marks: &mut Marks,
+    ) {
         if error != ErrorCode::None.code() {
             marks.hit("a commit is refused");
             return;
         }
         let stored = self.stored.commit(offset);
         let at = stored.unwrap_or_else(|| panic!("StoredBeforeTold: the commit of {offset} to {place:?}"));
-        let floor = self.acknowledged.entry(place.clone()).or_default();
+        let floor = self.acknowledged.entry((place.clone(), topic)).or_default();
         *floor = at.max(*floor);
     }
 
-    fn fetched(&self, place: &Place, offset: i64, floors: &BTreeMap<Place, u64>, marks: &mut Marks) {
-        let Some(floor) = floors.get(place) else { return };
+    fn fetched(
+        &self,
+        place: &Place,
+        offset: i64,
+        floors: &BTreeMap<Place, (TopicId, u64)>,
+        marks: &mut Marks,
+    ) {
+        let (topic, floor) = floors.get(place).expect("what was not asked is not answered");
+        if offset >= 0 {
+            assert!(
+                self.committed_to.contains(&(offset, *topic)),
+                "OffsetsOfOneTopic: {offset} is told of {topic:?} of {place:?}, to which it was not committed"
+            );
+        }
+        if *floor == 0 {
+            return;
+        }
         let found = if offset < 0 { self.stored.tombstone(place) } else { self.stored.commit(offset) };
         assert!(
             found.is_some_and(|at| at >= *floor),
@@ -198,8 +230,10 @@ impl Checker {
         let owners = members.iter_mut().filter(|member| !member.owned.is_empty() && !member.void);
         for member in owners {
             let is_classic = matches!(member.protocol, Protocol::Classic(_));
+            // Who keeps what it has while it joins again is in the epoch that it joined, before it is given anything in it.
+            let known = [member.epoch, member.given_at];
             let moved = is_classic
-                && self.stored.epoch(&member.group, &member.id).is_some_and(|epoch| epoch != member.epoch);
+                && self.stored.epoch(&member.group, &member.id).is_some_and(|epoch| !known.contains(&epoch));
             let converted = moved && self.stored.is_converted(&member.group);
             let late = moved && !converted && member.instance.is_some();
             marks.sometimes("a change of the protocol moves a member that owns partitions", converted);

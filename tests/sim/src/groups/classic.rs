@@ -1,17 +1,20 @@
-//! A member of the classic protocol that gives up everything before it joins again; the leader assigns ranges.
+//! A member of the classic protocol. Eager ones give up everything before they join again, and their leader assigns ranges.
+//! Cooperative ones keep what they have, their leader leaves partitions where they are and gives those that move to nobody until
+//! their owners have given them up, with which these join again ([`cooperative`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dohle_coordinator::groups::{Ask, Response};
-use dohle_types::ErrorCode;
+use dohle_types::{ErrorCode, TopicId};
 use dohle_wire::messages as m;
 use dohle_wire::messages::{
-    consumer_protocol_assignment as assignment, join_group_request as join, leave_group_request as leaving,
-    sync_group_request as syncing,
+    consumer_protocol_assignment as assignment, consumer_protocol_subscription as subscription,
+    join_group_request as join, leave_group_request as leaving, sync_group_request as syncing,
 };
 use dohle_wire::{Message, Reader, Text, Writer};
 
+use super::cooperative::{self, Place, Wish};
 use super::ledger;
 use super::member::{
     Answer, BACKOFF_MS, Hands, Member, Protocol, REQUEST_TIMEOUT_MS, Slot, error, is_passing,
@@ -21,13 +24,16 @@ const JOIN_VERSION: i16 = 9;
 const SYNC_VERSION: i16 = 5;
 const HEARTBEAT_VERSION: i16 = 4;
 const LEAVE_VERSION: i16 = 5;
+/// The first version that has room for what is owned, and the first that has room for the generation that gave it.
 const EMBEDDED_VERSION: i16 = 1;
+const EMBEDDED_VERSION_WITH_GENERATION: i16 = 3;
 const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub session_timeout_ms: i32,
     pub rebalance_timeout_ms: i32,
+    pub cooperates: bool,
 }
 
 #[derive(Debug)]
@@ -36,8 +42,8 @@ pub struct Client {
     stage: Stage,
     next_beat_ms: u64,
     not_before_ms: u64,
-    /// The number of partitions of each topic when it assigned; only a leader has them.
-    assigned_for: Option<Vec<i32>>,
+    /// The topics when it assigned; only a leader has them.
+    assigned_for: Option<Vec<(TopicId, i32)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,14 @@ fn client(member: &mut Member) -> &mut Client {
 /// Gives up what it has and joins again, as soon as it may.
 fn out(member: &mut Member, not_before_ms: u64) {
     member.give_up();
+    again(member, not_before_ms);
+}
+
+/// Joins again, as soon as it may, and keeps what it has if it is one of those that do.
+fn again(member: &mut Member, not_before_ms: u64) {
+    if !client(member).settings.cooperates {
+        member.give_up();
+    }
     let client = client(member);
     client.stage = Stage::Out;
     client.not_before_ms = not_before_ms;
@@ -108,7 +122,7 @@ pub fn leave(member: &mut Member, hands: &mut Hands<'_>) {
 
 pub fn act(member: &mut Member, hands: &mut Hands<'_>) {
     let now = hands.now_ms;
-    let topics: Vec<i32> = (0..hands.catalog.len()).map(|topic| hands.catalog.partitions(topic)).collect();
+    let topics = hands.catalog.picture();
     let idle = member.slots[Slot::Main as usize].is_none();
     let Protocol::Classic(state_now) = &member.protocol else { return };
     let (stage, due) = (state_now.stage, state_now.next_beat_ms <= now);
@@ -116,7 +130,7 @@ pub fn act(member: &mut Member, hands: &mut Hands<'_>) {
         Stage::Out if idle && state_now.not_before_ms <= now => join(member, hands),
         Stage::Stable if state_now.assigned_for.as_ref().is_some_and(|before| *before != topics) => {
             hands.marks.hit("a leader sees that topics have changed");
-            out(member, now);
+            again(member, now);
         }
         Stage::Stable | Stage::Syncing if due && member.slots[Slot::Beat as usize].is_none() => {
             heartbeat(member, hands);
@@ -131,12 +145,16 @@ pub fn act(member: &mut Member, hands: &mut Hands<'_>) {
 }
 
 fn join(member: &mut Member, hands: &mut Hands<'_>) {
-    let topics = member.topics.iter().map(|topic| hands.catalog.name(*topic).clone()).collect();
-    let subscription = m::ConsumerProtocolSubscription { topics, ..Default::default() };
     let settings = client(member).settings;
-    let range = join::JoinGroupRequestProtocol {
-        name: Text::from_static("range"),
-        metadata: embedded(&subscription),
+    let subscription = subscription(member, hands);
+    let (name, version) = if settings.cooperates {
+        ("cooperative-sticky", EMBEDDED_VERSION_WITH_GENERATION)
+    } else {
+        ("range", EMBEDDED_VERSION)
+    };
+    let protocol = join::JoinGroupRequestProtocol {
+        name: Text::from_static(name),
+        metadata: embedded(&subscription, version),
         ..Default::default()
     };
     let request = m::JoinGroupRequest {
@@ -146,12 +164,29 @@ fn join(member: &mut Member, hands: &mut Hands<'_>) {
         member_id: member.id.clone(),
         group_instance_id: member.instance.clone(),
         protocol_type: Text::from_static("consumer"),
-        protocols: vec![range],
+        protocols: vec![protocol],
         ..Default::default()
     };
     client(member).stage = Stage::Joining;
     let patience = settings.rebalance_timeout_ms as u64 + 5_000;
     hands.send(&mut member.slots[Slot::Main as usize], JOIN_VERSION, Ask::JoinGroup(request), patience);
+}
+
+/// What it reads, what it has, and since when.
+fn subscription(member: &Member, hands: &Hands<'_>) -> m::ConsumerProtocolSubscription {
+    let topics = member.topics.iter().map(|topic| hands.catalog.name(*topic).clone()).collect();
+    let mut owned: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
+    for (id, partition) in &member.owned {
+        let topic = hands.catalog.by_id(*id).expect("it was once");
+        owned.entry(topic).or_default().push(*partition);
+    }
+    let owned = owned.into_iter().map(|(topic, partitions)| subscription::TopicPartition {
+        topic: hands.catalog.name(topic).clone(),
+        partitions,
+    });
+    let generation_id = if member.owned.is_empty() { -1 } else { member.given_at };
+    let owned_partitions = owned.collect();
+    m::ConsumerProtocolSubscription { topics, owned_partitions, generation_id, ..Default::default() }
 }
 
 fn heartbeat(member: &mut Member, hands: &mut Hands<'_>) {
@@ -178,7 +213,7 @@ pub fn answered(member: &mut Member, answer: Answer, hands: &mut Hands<'_>) {
             ErrorCode::MemberIdRequired => {
                 hands.marks.hit("a member is given an id first");
                 member.id = response.member_id;
-                out(member, hands.now_ms);
+                again(member, hands.now_ms);
             }
             code => refused(member, code, hands),
         },
@@ -199,13 +234,21 @@ pub fn answered(member: &mut Member, answer: Answer, hands: &mut Hands<'_>) {
 
 fn refused(member: &mut Member, code: ErrorCode, hands: &mut Hands<'_>) {
     let is_stable = client(member).stage == Stage::Stable;
+    let keeps = client(member).settings.cooperates && !member.owned.is_empty();
     match code {
         ErrorCode::RebalanceInProgress => {
             hands.marks.sometimes("a member is told of a rebalance", is_stable);
-            out(member, hands.now_ms);
+            if is_stable {
+                hands.marks.sometimes("a cooperative member keeps partitions through a rebalance", keeps);
+                again(member, hands.now_ms);
+            } else {
+                // What the generation gave that it has joined it will never know: others may count on its having heard.
+                out(member, hands.now_ms);
+            }
         }
         ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId => {
             hands.marks.sometimes("a member is fenced and owns partitions", !member.owned.is_empty());
+            hands.marks.sometimes("a cooperative member loses what it has", keeps);
             if code == ErrorCode::UnknownMemberId {
                 member.id = Text::new();
             }
@@ -220,7 +263,7 @@ fn refused(member: &mut Member, code: ErrorCode, hands: &mut Hands<'_>) {
         code if is_passing(code) => {
             let heartbeat_only = member.slots[Slot::Main as usize].is_some();
             if !heartbeat_only {
-                out(member, hands.now_ms + BACKOFF_MS);
+                again(member, hands.now_ms + BACKOFF_MS);
             }
         }
         code => panic!("a member of the classic protocol does not expect {code:?}"),
@@ -233,10 +276,10 @@ fn joined(member: &mut Member, response: m::JoinGroupResponse, hands: &mut Hands
     let leads = response.leader == member.id;
     hands.marks.sometimes("a leader is told to leave the assignment as it is", response.skip_assignment);
     let assigns = leads && !response.skip_assignment;
-    let topics = (0..hands.catalog.len()).map(|topic| hands.catalog.partitions(topic));
     // For how many partitions an assignment was made that stays as it is, nobody remembers: the leader asks for a new one.
-    let assigned_for = leads.then(|| if assigns { topics.collect() } else { Vec::new() });
-    let assignments = if assigns { assign(&response.members, hands) } else { Vec::new() };
+    let assigned_for = leads.then(|| if assigns { hands.catalog.picture() } else { Vec::new() });
+    let cooperates = client(member).settings.cooperates;
+    let assignments = if assigns { assign(&response.members, cooperates, hands) } else { Vec::new() };
     let request = m::SyncGroupRequest {
         group_id: member.group.clone(),
         generation_id: member.epoch,
@@ -256,54 +299,97 @@ fn joined(member: &mut Member, response: m::JoinGroupResponse, hands: &mut Hands
 }
 
 fn synced(member: &mut Member, response: &m::SyncGroupResponse, hands: &mut Hands<'_>) {
-    let given: m::ConsumerProtocolAssignment = unembedded(&response.assignment);
-    for topic in given.assigned_partitions {
-        let number = hands.catalog.by_name(&topic.topic).expect("topics never go");
-        let id = hands.catalog.id(number);
-        member.owned.extend(topic.partitions.iter().map(|partition| (id, *partition)));
+    let assignment: m::ConsumerProtocolAssignment = unembedded(&response.assignment);
+    let mut given = BTreeSet::new();
+    for topic in assignment.assigned_partitions {
+        // What was deleted since cannot be read.
+        if let Some(number) = hands.catalog.by_name(&topic.topic) {
+            let id = hands.catalog.id(number);
+            given.extend(topic.partitions.iter().map(|partition| (id, *partition)));
+        }
     }
+    let gives_up = !member.owned.is_subset(&given);
+    member.owned = given;
+    member.given_at = member.epoch;
+    // What it has is what the group gave it, whatever went on without it before.
+    member.void = false;
     client(member).stage = Stage::Stable;
+    if gives_up {
+        hands.marks.hit("a cooperative member gives up partitions and joins again");
+        again(member, hands.now_ms);
+    }
 }
 
-/// Every subscriber of a topic gets a run of its partitions.
+/// What each member gets, by the assignor that all of them speak.
 fn assign(
     members: &[m::join_group_response::JoinGroupResponseMember],
-    hands: &Hands<'_>,
+    cooperates: bool,
+    hands: &mut Hands<'_>,
 ) -> Vec<syncing::SyncGroupRequestAssignment> {
-    let mut subscribers: BTreeMap<usize, BTreeSet<&Text>> = BTreeMap::new();
-    for member in members {
-        let subscription: m::ConsumerProtocolSubscription = unembedded(&member.metadata);
-        for topic in subscription.topics.iter().filter_map(|topic| hands.catalog.by_name(topic)) {
-            subscribers.entry(topic).or_default().insert(&member.member_id);
-        }
-    }
-    let mut given: BTreeMap<&Text, Vec<assignment::TopicPartition>> =
-        members.iter().map(|member| (&member.member_id, Vec::new())).collect();
-    for (topic, subscribers) in &subscribers {
-        let (partitions, count) = (hands.catalog.partitions(*topic), subscribers.len() as i32);
-        for (place, subscriber) in (0..).zip(subscribers) {
-            let run = (partitions * place / count)..(partitions * (place + 1) / count);
-            let topic = hands.catalog.name(*topic).clone();
-            let run = assignment::TopicPartition { topic, partitions: run.collect() };
-            given.get_mut(subscriber).expect("a subscriber is a member").push(run);
-        }
-    }
-    let assignment = |(id, assigned_partitions): (&Text, Vec<assignment::TopicPartition>)| {
+    let wishes: BTreeMap<Text, Wish> =
+        members.iter().map(|member| (member.member_id.clone(), wish(&member.metadata, hands))).collect();
+    let partitions: Vec<i32> =
+        hands.catalog.picture().into_iter().map(|(_, partitions)| partitions).collect();
+    let dealt = if cooperates {
+        let dealt = cooperative::assign(&wishes, &partitions);
+        hands.marks.sometimes("a cooperative member waits for a partition of another", dealt.withheld > 0);
+        dealt.given
+    } else {
+        ranges(&wishes, &partitions)
+    };
+    let version = if cooperates { EMBEDDED_VERSION_WITH_GENERATION } else { EMBEDDED_VERSION };
+    let assignment = |(id, given): (Text, BTreeSet<Place>)| {
+        let mut topics: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
+        given.into_iter().for_each(|(topic, partition)| topics.entry(topic).or_default().push(partition));
+        let assigned_partitions = topics.into_iter().map(|(topic, partitions)| assignment::TopicPartition {
+            topic: hands.catalog.name(topic).clone(),
+            partitions,
+        });
+        let assigned_partitions = assigned_partitions.collect();
         let assignment = m::ConsumerProtocolAssignment { assigned_partitions, ..Default::default() };
         syncing::SyncGroupRequestAssignment {
-            member_id: id.clone(),
-            assignment: embedded(&assignment),
+            member_id: id,
+            assignment: embedded(&assignment, version),
             ..Default::default()
         }
     };
-    given.into_iter().map(assignment).collect()
+    dealt.into_iter().map(assignment).collect()
+}
+
+/// What the leader reads out of a member's subscription.
+fn wish(metadata: &Bytes, hands: &Hands<'_>) -> Wish {
+    let subscription: m::ConsumerProtocolSubscription = unembedded(metadata);
+    let number = |topic: &Text| hands.catalog.by_name(topic);
+    let owned = subscription.owned_partitions.iter().filter_map(|owned| Some((number(&owned.topic)?, owned)));
+    Wish {
+        topics: subscription.topics.iter().filter_map(number).collect(),
+        owned: owned.flat_map(|(topic, owned)| owned.partitions.iter().map(move |p| (topic, *p))).collect(),
+        generation: subscription.generation_id,
+    }
+}
+
+/// Every subscriber of a topic gets a run of its partitions.
+fn ranges(wishes: &BTreeMap<Text, Wish>, partitions: &[i32]) -> BTreeMap<Text, BTreeSet<Place>> {
+    let mut given: BTreeMap<Text, BTreeSet<Place>> =
+        wishes.keys().map(|id| (id.clone(), BTreeSet::new())).collect();
+    for (topic, &partitions) in partitions.iter().enumerate() {
+        let subscribers: Vec<&Text> =
+            wishes.iter().filter(|(_, wish)| wish.topics.contains(&topic)).map(|(id, _)| id).collect();
+        let count = subscribers.len() as i32;
+        for (place, subscriber) in (0..).zip(subscribers) {
+            let run = (partitions * place / count)..(partitions * (place + 1) / count);
+            let given = given.get_mut(subscriber).expect("a subscriber is a member");
+            given.extend(run.map(|partition| (topic, partition)));
+        }
+    }
+    given
 }
 
 /// A message with its version before it, as consumers put it into the bytes that the coordinator passes on.
-fn embedded(message: &impl Message) -> Bytes {
+fn embedded(message: &impl Message, version: i16) -> Bytes {
     let mut writer = Writer::new();
-    writer.i16(EMBEDDED_VERSION);
-    message.encode(&mut writer, EMBEDDED_VERSION).expect("it can be written");
+    writer.i16(version);
+    message.encode(&mut writer, version).expect("it can be written");
     writer.into_bytes()
 }
 

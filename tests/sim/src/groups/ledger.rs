@@ -9,7 +9,8 @@ use dohle_wire::messages::{offset_commit_request as commit, offset_fetch_request
 use super::member::{Hands, Member, REQUEST_TIMEOUT_MS, Slot};
 use super::truth::{Place, Spot};
 
-const COMMIT_VERSION: i16 = 9;
+/// The last version that names topics, and the first that has their ids.
+const COMMIT_VERSIONS: [i16; 2] = [9, 10];
 const FETCH_VERSION: i16 = 9;
 
 /// A commit as its member meant it.
@@ -43,7 +44,7 @@ pub fn commit(member: &mut Member, hands: &mut Hands<'_>) {
     }
     let owned: Vec<Spot> = member.owned.iter().copied().collect();
     let spot = *hands.chance.pick(&owned);
-    let topic = hands.catalog.by_id(spot.0).expect("topics never go");
+    let topic = hands.catalog.by_id(spot.0).expect("it was once");
     let name = hands.catalog.name(topic).clone();
     let offset = hands.ledger.enter(Commit {
         place: (member.group.clone(), name.clone(), spot.1),
@@ -70,8 +71,9 @@ pub fn commit(member: &mut Member, hands: &mut Hands<'_>) {
         topics: vec![topic],
         ..Default::default()
     };
+    let version = *hands.chance.pick(&COMMIT_VERSIONS);
     let slot = &mut member.slots[Slot::Offsets as usize];
-    hands.send(slot, COMMIT_VERSION, Ask::OffsetCommit(request), REQUEST_TIMEOUT_MS);
+    hands.send(slot, version, Ask::OffsetCommit(request), REQUEST_TIMEOUT_MS);
 }
 
 /// Fetches what was committed to the topics that the member subscribes to, as a member or as a passer-by.

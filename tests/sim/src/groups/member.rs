@@ -40,6 +40,8 @@ pub struct Member {
     pub epoch: i32,
     /// What it believes to own.
     pub owned: BTreeSet<Spot>,
+    /// The epoch in which it was given that.
+    pub given_at: i32,
     /// The group has gone on without it since it came to own what it owns.
     pub void: bool,
     pub slots: [Option<Waiting>; SLOTS],
@@ -166,6 +168,7 @@ impl Member {
         self.slots = [None; SLOTS];
         self.id = Text::new();
         self.epoch = 0;
+        self.given_at = 0;
         self.give_up();
         self.protocol.restart();
     }

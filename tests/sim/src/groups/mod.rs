@@ -7,13 +7,15 @@
 //! ```
 //!
 //! A message is lost, slow, or sent twice; a member stands still beyond its session, dies, comes back, is cut off in one direction;
-//! the coordinator dies at an append, with what is under way stored or not; its wall clock jumps; topics grow. A connection keeps
-//! its order, as TCP does: without that the protocols themselves promise nothing. [`checker`] has the invariants.
+//! the coordinator dies at an append, with what is under way stored or not; its wall clock jumps; topics grow, are deleted, and come
+//! again under the same name. A connection keeps its order, as TCP does: without that the protocols themselves promise nothing. [`checker`] has the invariants.
 
 mod catalog;
 pub mod checker;
 mod classic;
 mod consumer;
+mod cooperative;
+mod front;
 mod ledger;
 mod member;
 mod plan;
@@ -37,6 +39,10 @@ const MARKS: &[&str] = &[
     "a change of the protocol moves a member that owns partitions",
     "a coordinator is held against the replay of its log",
     "a coordinator that loads is asked",
+    "a cooperative member gives up partitions and joins again",
+    "a cooperative member keeps partitions through a rebalance",
+    "a cooperative member loses what it has",
+    "a cooperative member waits for a partition of another",
     "a group goes on without a member that owns partitions",
     "a group with members goes back to the classic protocol",
     "a group with members goes over to the consumer protocol",
@@ -44,6 +50,7 @@ const MARKS: &[&str] = &[
     "a kill loses what was appended",
     "a leader sees that topics have changed",
     "a leader is told to leave the assignment as it is",
+    "a member asks of a topic that is gone",
     "a member dies and owns partitions",
     "a member finds that its group has become a classic one",
     "a member gives up partitions",
@@ -57,7 +64,10 @@ const MARKS: &[&str] = &[
     "a request is not answered",
     "a static member is late, and the group goes on with it",
     "a static member is replaced",
+    "a topic comes again",
     "a topic grows",
+    "a topic is deleted",
+    "a topic is deleted that members own partitions of",
     "an acknowledged commit is fetched",
     "an answer is lost",
     "an append fails",

@@ -25,6 +25,8 @@ pub struct Faults {
     pub fail_append: u64,
     pub clock_jump: u64,
     pub topic_growth: u64,
+    /// That a topic goes, or comes again.
+    pub topic_deletion: u64,
     pub member_kill: u64,
     pub member_leave: u64,
     pub member_pause: u64,
@@ -58,6 +60,7 @@ pub fn stormy(chance: &mut Chance) -> Plan {
         fail_append: some(60),
         clock_jump: some(20),
         topic_growth: some(8),
+        topic_deletion: some(8),
         member_kill: some(10),
         member_leave: some(10),
         member_pause: some(10),
@@ -81,12 +84,14 @@ fn planned(chance: &mut Chance, with_twins: bool) -> Plan {
         let group = Text::from(format!("g{group}"));
         let speech = *chance.pick(&[Speech::Classic, Speech::Consumer, Speech::Consumer, Speech::Both]);
         let statics = chance.happens(300);
+        let cooperates = chance.happens(500);
         for number in 0..chance.between(1, 5) {
             // In the classic protocol a second process of one instance takes the first one's place.
             let twin = with_twins && speech == Speech::Classic && chance.happens(300);
             let instance_number = if twin { 0 } else { number };
             let instance =
                 (statics && chance.happens(700)).then(|| Text::from(format!("i{instance_number}")));
+            let speech = (speech, cooperates);
             let mut newcomer = member(members.len(), &group, instance, speech, &catalog, chance);
             // Whoever takes a place wants what the one before it wanted: the classic protocol does not assign anew for it.
             let same = |other: &&Member| other.group == group && other.instance == newcomer.instance;
@@ -103,7 +108,7 @@ fn member(
     place: usize,
     group: &Text,
     instance: Option<Text>,
-    speech: Speech,
+    (speech, cooperates): (Speech, bool),
     catalog: &Catalog,
     chance: &mut Chance,
 ) -> Member {
@@ -121,6 +126,7 @@ fn member(
         Protocol::Classic(classic::Client::new(classic::Settings {
             session_timeout_ms: chance.between(3_500, 8_000) as i32,
             rebalance_timeout_ms,
+            cooperates,
         }))
     } else {
         let assignor = *chance.pick(&[None, Some("uniform"), Some("range")]);
@@ -147,6 +153,7 @@ fn member(
         paused_until_ms: 0,
         id: Text::new(),
         epoch: 0,
+        given_at: 0,
         owned: std::collections::BTreeSet::new(),
         void: false,
         slots: [None; 3],

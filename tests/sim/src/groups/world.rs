@@ -8,6 +8,7 @@ use dohle_types::ErrorCode;
 
 use super::catalog::Catalog;
 use super::checker::Checker;
+use super::front;
 use super::ledger::Ledger;
 use super::member::{Answer, Hands, Member};
 use super::plan::{Faults, Plan};
@@ -152,6 +153,7 @@ impl World {
                 self.check_owned(place, partition);
             }
         }
+        self.check_only_living_owned();
         let unsettled = self.members.iter().find(|member| member.alive && !member.is_settled());
         assert!(unsettled.is_none(), "AllOwned: in the end everyone is a member: {unsettled:?}");
         self.check_replay();
@@ -167,6 +169,19 @@ impl World {
             let owners: Vec<_> =
                 owners.filter(|member| member.owned.contains(&spot)).map(|member| &member.id).collect();
             assert_eq!(owners.len(), 1, "AllOwned: {spot:?} of {group} is owned by {owners:?}");
+        }
+    }
+
+    /// Whoever had partitions of a deleted topic has given them up.
+    fn check_only_living_owned(&self) {
+        for member in &self.members {
+            let dead = member.owned.iter().find(|spot| self.catalog.living(spot.0).is_none());
+            assert!(
+                dead.is_none(),
+                "AllOwned: {} of {} owns {dead:?}, which is gone",
+                member.id,
+                member.group
+            );
         }
     }
 
@@ -232,7 +247,7 @@ impl World {
 
     // The coordinator.
 
-    fn arrive(&mut self, member: usize, life: u32, to: ReplyTo, request: Request, is_copy: bool) {
+    fn arrive(&mut self, member: usize, life: u32, to: ReplyTo, mut request: Request, is_copy: bool) {
         self.next_reply += 1;
         let number = ReplyTo(self.next_reply);
         let as_number = (!is_copy).then_some(to);
@@ -244,6 +259,10 @@ impl World {
             let code = if self.process.is_loading { loading } else { ErrorCode::NotCoordinator };
             self.deliver(number, Err(code));
             return;
+        }
+        if let Err(answer) = front::resolve(&self.catalog, &mut request) {
+            self.kernel.marks.hit("a member asks of a topic that is gone");
+            return self.deliver(number, Ok(answer));
         }
         self.kernel.tell(|| format!("m{member} asks as {number:?}: {:?}", request.ask));
         self.checker.asked(number, &request);

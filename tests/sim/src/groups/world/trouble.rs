@@ -21,6 +21,9 @@ impl World {
         if self.kernel.chance.happens(faults.topic_growth) {
             self.grow();
         }
+        if self.kernel.chance.happens(faults.topic_deletion) {
+            self.delete_or_create();
+        }
         for place in 0..self.members.len() {
             if self.members[place].alive {
                 self.befall(place);
@@ -76,11 +79,45 @@ impl World {
     }
 
     fn grow(&mut self) {
-        let topic = self.kernel.chance.below(self.catalog.len() as u64) as usize;
-        let name = self.catalog.grow(topic);
-        let changes = Changes { changed: vec![name], deleted: Vec::new() };
+        let topic = self.any_topic();
+        if self.catalog.exists(topic) {
+            self.catalog.grow(topic);
+            self.kernel.marks.hit("a topic grows");
+            self.notice_topics(Changes {
+                changed: vec![self.catalog.name(topic).clone()],
+                ..Changes::default()
+            });
+        }
+    }
+
+    /// A topic is deleted, or another one takes the name of one that was.
+    fn delete_or_create(&mut self) {
+        let topic = self.any_topic();
+        let name = self.catalog.name(topic).clone();
+        let mut changes = Changes::default();
+        if self.catalog.exists(topic) {
+            let id = self.catalog.id(topic);
+            let owned = self.members.iter().any(|member| member.owned.iter().any(|spot| spot.0 == id));
+            self.kernel.marks.hit("a topic is deleted");
+            self.kernel.marks.sometimes("a topic is deleted that members own partitions of", owned);
+            self.catalog.delete(topic);
+            changes.deleted.push((name, id));
+        } else {
+            let partitions = self.kernel.chance.between(1, 6) as i32;
+            self.catalog.create(topic, partitions);
+            self.kernel.marks.hit("a topic comes again");
+            changes.changed.push(name);
+        }
+        self.kernel.tell(|| format!("topics change: {changes:?}"));
+        self.notice_topics(changes);
+    }
+
+    fn any_topic(&mut self) -> usize {
+        self.kernel.chance.below(self.catalog.len() as u64) as usize
+    }
+
+    fn notice_topics(&mut self, changes: Changes) {
         let moment = self.moment();
         self.process.notice(moment, Event::Topics(self.catalog.topics(), Arc::new(changes)));
-        self.kernel.marks.hit("a topic grows");
     }
 }
