@@ -11,12 +11,12 @@ use super::catalog::Catalog;
 const COMMIT_IDS_SINCE: i16 = 10;
 
 /// Fills in what a request leaves out. What asks of nothing that exists is answered here.
-pub fn resolve(catalog: &Catalog, request: &mut Request) -> Result<(), Response> {
+pub fn resolve(catalog: &Catalog, request: &mut Request) -> Option<Response> {
     match &mut request.ask {
         Ask::OffsetCommit(commit) => {
             let uses_ids = request.version >= COMMIT_IDS_SINCE;
             let unknown = commit.topics.iter_mut().find_map(|topic| find(catalog, uses_ids, topic).err());
-            unknown.map_or(Ok(()), |code| Err(refusal(&commit.topics, code)))
+            unknown.map(|code| refusal(&commit.topics, code))
         }
         Ask::OffsetFetch { group, .. } => {
             let mut topics = group.topics.iter_mut().flatten();
@@ -27,9 +27,9 @@ pub fn resolve(catalog: &Catalog, request: &mut Request) -> Result<(), Response>
                 }
                 None => false,
             });
-            if known { Ok(()) } else { Err(Response::OffsetFetch(Default::default())) }
+            (!known).then(|| Response::OffsetFetch(Default::default()))
         }
-        _ => Ok(()),
+        _ => None,
     }
 }
 

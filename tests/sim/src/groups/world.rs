@@ -260,7 +260,7 @@ impl World {
             self.deliver(number, Err(code));
             return;
         }
-        if let Err(answer) = front::resolve(&self.catalog, &mut request) {
+        if let Some(answer) = front::resolve(&self.catalog, &mut request) {
             self.kernel.marks.hit("a member asks of a topic that is gone");
             return self.deliver(number, Ok(answer));
         }
