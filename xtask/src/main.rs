@@ -12,6 +12,7 @@ mod conformance;
 mod deny;
 mod instructions;
 mod jars;
+mod power;
 mod schemas;
 mod sim;
 mod test;
@@ -121,6 +122,25 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// The power goes under a broker, again and again; nothing acknowledged may be lost. For root, where there is /dev/fuse
+    Power {
+        #[arg(long, default_value_t = 200)]
+        cuts: u64,
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Compile mistakes in, and see that they are found
+        #[arg(long)]
+        bugs: bool,
+    },
+    /// The power goes at every operation of generated workloads of logs
+    Crash {
+        /// How many operations, of plain logs and of compacted ones each
+        #[arg(long, default_value_t = 50_000)]
+        points: u64,
+        /// Compile mistakes in, and see that they are found
+        #[arg(long)]
+        bugs: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -150,6 +170,10 @@ fn main() -> ExitCode {
             sim::run(root, &sim::Wish { scenario, seed, seeds, tell })
         }
         Command::Conformance(options) => conformance::run(root, &options),
+        Command::Power { bugs: true, .. } => power::cut_bugs(root),
+        Command::Power { cuts, seed, .. } => power::cuts(root, cuts, seed),
+        Command::Crash { bugs: true, .. } => power::crash_bugs(root),
+        Command::Crash { points, .. } => power::points(root, points),
         Command::Soak { target, cycles, seed } => clients::soak(root, target, cycles, seed),
     };
     match result {

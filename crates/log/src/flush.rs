@@ -154,7 +154,8 @@ impl Log {
         let underway = self.flushing.take().expect("a flush that is finished was started");
         self.check_usable()?;
         let flushed = result.map_err(|FlushError(error)| error).inspect_err(|error| self.fail(error))?;
-        self.recovery_point = self.recovery_point.max(underway.up_to);
+        let up_to = if cfg!(dohle_bug = "acknowledged_beyond_flush") { self.end } else { underway.up_to };
+        self.recovery_point = self.recovery_point.max(up_to);
         let active = self.segments.back().map(|segment| segment.base);
         for segment in &mut self.segments {
             let stored = flushed.sealed.contains(&segment.base) && active != Some(segment.base);
@@ -193,7 +194,9 @@ impl Flush {
         }
         for (base, file) in &self.work.written {
             let path = self.path(*base, FileKind::Log);
-            let _stored = file.sync_data().map_err(failed("flushing", &path))?;
+            if !cfg!(dohle_bug = "flush_without_data") {
+                let _stored = file.sync_data().map_err(failed("flushing", &path))?;
+            }
         }
         if self.work.epochs {
             let path = self.dir.join(LEADER_EPOCH_FILE);
@@ -202,10 +205,11 @@ impl Flush {
         if self.work.metadata {
             self.write(&self.dir.join(PARTITION_METADATA_FILE), &self.partition_metadata)?;
         }
-        if self.work.makes_names() {
+        if self.work.makes_names() && !cfg!(dohle_bug = "flush_without_names") {
             let _stored = self.disk.sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
         }
         if self.work.parent
+            && !cfg!(dohle_bug = "flush_without_folder")
             && let Some(parent) = self.dir.parent()
         {
             let _stored = self.disk.sync_dir(parent).map_err(failed("flushing", parent))?;
@@ -231,6 +235,8 @@ pub(crate) fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Res
     let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
     file.set_len(0).map_err(failed("emptying", path))?;
     file.write_all_at(&[std::io::IoSlice::new(contents)], 0).map_err(failed("writing", path))?;
-    let _stored = file.sync_data().map_err(failed("flushing", path))?;
+    if !cfg!(dohle_bug = "index_unsynced") {
+        let _stored = file.sync_data().map_err(failed("flushing", path))?;
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! - `.cleaned`: an unfinished compaction; removed.
 //! - `.swap`: a finished compaction. The segments it was made from go, then it takes their place. Not if a `.cleaned` of the same
 //!   or a lower offset is there: then the compaction had more to write, and the old segments still hold everything.
-//! - an index without its `.log`: removed.
+//! - an index without its `.log`: removed; so is one beside a `.log` without a batch, if the stop was not clean.
 //!
 //! A crash may come back to this again and again, and each flush of names here keeps an order that matters then: undone `.swap` are
 //! gone before the `.cleaned` that say that they are undone; `.swap` are there for good before the old segments go; the old ones
@@ -102,6 +102,24 @@ fn describe(disk: &dyn Disk, dir: &Path, live: &Files) -> Result<Survey, LogErro
             }
             FileKind::ProducerSnapshot => _ = found.snapshots.insert(*base),
             FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TransactionIndex => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the indexes beside logs without a batch: Kafka makes those of its active segment at their full size and full of zeros, and after
+/// a clean stop of ours would take them for entries. Whether there were any.
+pub(crate) fn remove_indexes_of_nothing(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &BTreeMap<Offset, SegmentFiles>,
+) -> Result<bool, LogError> {
+    let of_nothing = segments.iter().filter(|(_, files)| files.size == 0 && files.has_indexes);
+    let mut found = false;
+    for (base, _) in of_nothing {
+        found = true;
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            remove(disk, dir, &file_name(*base, kind, FileState::Live))?;
         }
     }
     Ok(found)

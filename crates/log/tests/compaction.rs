@@ -1,10 +1,6 @@
 //! Compacted logs: beside a plain record of all that was written, with crashes at every operation, and while others read.
 //!
-//! The check has to be able to fail. Built with a flush of names left out, it does:
-//!
-//! ```text
-//! RUSTFLAGS='--cfg dohle_bug="compaction_swap_unsynced"' cargo test -p dohle-log --test compaction crash_point
-//! ```
+//! The check has to be able to fail: `cargo xtask crash --bugs` builds it with an order left out, one after the other.
 
 mod support;
 

@@ -217,6 +217,25 @@ fn indexes_that_are_missing_or_wrong_are_made_anew() {
     assert_eq!(read_all(&mut log).len(), 13);
 }
 
+/// What Kafka leaves beside an empty active segment when it is killed, and would take for a million entries after a clean stop.
+#[test]
+fn zeros_beside_an_empty_log_are_no_indexes() {
+    let world = World::new(1);
+    let disk = world.context.disk.clone();
+    let _made = world.open(Recovery::UNKNOWN).unwrap();
+    put(disk.as_ref(), segment_path(0, FileKind::Log, FileState::Live), b"");
+    let zeros =
+        [FileKind::OffsetIndex, FileKind::TimeIndex].map(|kind| segment_path(0, kind, FileState::Live));
+    for path in &zeros {
+        put(disk.as_ref(), path, &[0; 240]);
+    }
+    let log = world.open(Recovery::UNKNOWN).unwrap();
+    log.close().unwrap();
+    for path in &zeros {
+        assert_eq!(disk.metadata(path).unwrap(), None, "{}", path.display());
+    }
+}
+
 #[test]
 fn leftovers_of_an_interrupted_stop_are_tidied() {
     let (world, bases, clean) = stopped();

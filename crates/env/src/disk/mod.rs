@@ -155,7 +155,9 @@ pub fn put_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()>
         opened => opened?,
     };
     file.write_all_at(&[io::IoSlice::new(contents)], 0)?;
-    let _written = file.sync_data()?;
+    if !cfg!(dohle_bug = "replaced_before_written") {
+        let _written = file.sync_data()?;
+    }
     disk.rename(&temporary, path)
 }
 

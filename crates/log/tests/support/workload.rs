@@ -40,6 +40,8 @@ pub struct Workload {
     now: i64,
     tag: u64,
     sequences: BTreeMap<i64, (i16, i32, bool)>,
+    /// Everything is being thrown away: any of it may be left, or nothing.
+    resetting: bool,
 }
 
 /// What a log holds: its batches, its producers, its start and end.
@@ -66,6 +68,7 @@ impl Workload {
             now: 1000,
             tag: 0,
             sequences: BTreeMap::new(),
+            resetting: false,
         }
     }
 
@@ -194,6 +197,9 @@ impl Workload {
     fn truncate(&mut self) -> Step {
         let (end, now) = (self.log().end_offset(), ms(self.now));
         let start = self.log().start_offset();
+        if self.chance(6) == 0 {
+            return self.reset();
+        }
         if end <= start {
             return Ok(());
         }
@@ -210,11 +216,33 @@ impl Workload {
         self.appended.retain(|base, _| *base < cut);
         self.history.retain(|(header, _)| header.base_offset < cut && !emptied);
         self.sequences.clear();
-        self.epoch = self.epoch.get().checked_add(1).map(LeaderEpoch).expect("few epochs");
+        // Mostly a new leader has asked for it, but not always is something new said.
+        if self.chance(4) > 0 {
+            self.epoch = self.epoch.get().checked_add(1).map(LeaderEpoch).expect("few epochs");
+        }
         for info in self.log().producers().collect::<Vec<_>>() {
             let open = info.transaction_start != Offset::NONE;
             self.sequences
                 .insert(info.producer_id.get(), (info.epoch.get(), info.last_sequence.get() + 1, open));
+        }
+        self.checkpoint()
+    }
+
+    /// Starts over at an offset, as a replica does whose leader has nothing of what it has.
+    fn reset(&mut self) -> Step {
+        let end = self.log().end_offset();
+        let to = Offset(end.get() + self.chance(20) as i64);
+        self.starts.insert(to);
+        // A folder that no flush has seen yet may go as a whole.
+        let is_stored = self.acknowledged > Offset::ZERO;
+        (self.acknowledged, self.start, self.resetting) = (Offset::ZERO, Offset::ZERO, true);
+        self.log().reset_to(to)?;
+        self.resetting = false;
+        self.appended.clear();
+        self.history.clear();
+        self.sequences.clear();
+        if is_stored {
+            (self.acknowledged, self.start) = (to, to);
         }
         self.checkpoint()
     }
@@ -306,7 +334,8 @@ impl Workload {
         }
         fail_unless(next == end, "OffsetsContiguous", || format!("batches end at {next}, the log at {end}"))?;
         let expected = self.replay(end);
-        fail_unless(producers == expected, "ProducersRebuilt", || {
+        // Of a segment that was being thrown away the snapshot may be gone and the batches be left.
+        fail_unless(producers == expected || self.resetting, "ProducersRebuilt", || {
             format!("{producers:?} instead of {expected:?}")
         })?;
         // Once more, killed before anything was flushed.
