@@ -85,6 +85,11 @@ impl Process {
         }
     }
 
+    /// SIGKILL to the whole group without waiting for it: for a process that waits for something which only its owner can let go.
+    pub fn doom(&self) {
+        let _ = kill_process_group(self.group(), Signal::KILL);
+    }
+
     /// SIGTERM, and the exit status if it comes within `limit`.
     pub fn terminate(&mut self, limit: Duration) -> Option<ExitStatus> {
         let _ = kill_process_group(self.group(), Signal::TERM);

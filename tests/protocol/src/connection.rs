@@ -22,10 +22,14 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("the broker accepts connections");
+        Self::try_open(address).expect("the broker accepts connections")
+    }
+
+    pub fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.set_nodelay(true).expect("no delay");
-        Self { socket, unanswered: false, correlation_id: 0 }
+        Ok(Self { socket, unanswered: false, correlation_id: 0 })
     }
 
     /// Sends a frame. What the other end has closed shows when its answer is awaited.

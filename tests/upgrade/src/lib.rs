@@ -1,7 +1,8 @@
 //! Dohle and Apache Kafka take turns on one folder with one `server.properties`.
 //!
 //! Owns: a folder that either program can be started on ([`node`]), what is written to it turn by turn and must read the same
-//! from then on ([`relay`]), a history of groups that leaves the same records behind on both ([`history`]), and Kafka's own tools over the files that are left behind ([`inspect`]).
+//! from then on ([`relay`]), a history of groups that leaves the same records behind on both ([`history`]), what a partition is byte by byte ([`picture`]),
+//! and Kafka's own tools over the files that are left behind ([`inspect`]).
 //! Never: reads or writes a file of the folder by itself; every byte is judged by a program that is not ours.
 //!
 //! Invariants
@@ -13,4 +14,5 @@
 pub mod history;
 pub mod inspect;
 pub mod node;
+pub mod picture;
 pub mod relay;

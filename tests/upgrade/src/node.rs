@@ -61,6 +61,7 @@ pub struct Node {
     quorum: Quorum,
     port: u16,
     controller_port: u16,
+    dirs: usize,
     /// Before the folder, so that it is dead when its files go.
     running: Option<(Program, Process)>,
     folder: TempDir,
@@ -69,8 +70,14 @@ pub struct Node {
 impl Node {
     /// An empty folder with a `server.properties` as Kafka's quick start has it, and `settings` after it.
     pub fn new(quorum: Quorum, settings: &[(&str, &str)]) -> Node {
+        Node::with_dirs(quorum, settings, 1)
+    }
+
+    /// As [`Node::new`], with so many log directories.
+    pub fn with_dirs(quorum: Quorum, settings: &[(&str, &str)], dirs: usize) -> Node {
         let folder = tempfile::Builder::new().prefix("dohle-upgrade-").tempdir().expect("a temporary folder");
-        let node = Node { quorum, port: free_port(), controller_port: free_port(), running: None, folder };
+        let node =
+            Node { quorum, port: free_port(), controller_port: free_port(), dirs, running: None, folder };
         std::fs::write(node.properties_path(), node.properties(settings)).expect("server.properties");
         node
     }
@@ -137,6 +144,12 @@ impl Node {
         self.folder().join("data")
     }
 
+    /// All folders that `log.dirs` names; the metadata is in the first.
+    pub fn log_dirs(&self) -> Vec<PathBuf> {
+        let further = (1..self.dirs).map(|number| self.folder().join(format!("data-{number}")));
+        [self.log_dir()].into_iter().chain(further).collect()
+    }
+
     fn properties_path(&self) -> PathBuf {
         self.folder().join("server.properties")
     }
@@ -158,6 +171,7 @@ impl Node {
     }
 
     fn properties(&self, settings: &[(&str, &str)]) -> String {
+        let dirs: Vec<String> = self.log_dirs().iter().map(|dir| dir.display().to_string()).collect();
         let (broker, controller) = (self.bootstrap(), format!("127.0.0.1:{}", self.controller_port));
         let quorum = match self.quorum {
             Quorum::InTheLog => format!("controller.quorum.bootstrap.servers={controller}"),
@@ -171,7 +185,7 @@ impl Node {
              offsets.topic.replication.factor=1\nshare.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\n",
-            self.log_dir().display()
+            dirs.join(",")
         );
         for (key, value) in settings {
             let _ = writeln!(text, "{key}={value}");
