@@ -15,7 +15,8 @@ def value(number):
 
 
 def fill(base, topic, records):
-    (created,) = AdminClient(base).create_topics([NewTopic(topic, 1, 1, config={"segment.bytes": "1048576"})]).values()
+    admin = AdminClient(base)
+    (created,) = admin.create_topics([NewTopic(topic, 1, 1, config={"segment.bytes": "1048576"})]).values()
     created.result(TIMEOUT_S)
     producer = Producer({**base, "acks": "all", "linger.ms": 1000, "batch.num.messages": BATCH})
     failed = []
