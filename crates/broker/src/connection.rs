@@ -10,7 +10,9 @@
 //! session's state, the node's memory budget, [`FRAME_DEADLINE`] for a frame to arrive, `connections.max.idle.ms` without any.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use bytes::{Buf, Bytes};
 use dohle_env::Tick;
 use dohle_env::net::TcpStream;
 use dohle_env::task::Timer;
+use tokio::io::AsyncReadExt;
 use tracing::debug;
 
 use crate::budget::Charge;
@@ -35,6 +38,9 @@ const OUTGOING_MAX: usize = 1024 * 1024;
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 /// The least bytes a minute that a large frame has to bring.
 const FRAME_RATE: usize = 4 * 1024 * 1024;
+/// How many segments of answers are gathered for one write while further requests are there to be read. The first of them waits
+/// for no more than the work on those.
+const GATHERED: usize = 4;
 /// The most slices one `writev` takes here.
 const WRITE_SLICES: usize = 64;
 
@@ -134,11 +140,14 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
         loop {
-            let mut moved = self.start_requests();
-            moved |= self.take_finished(cx);
-            match self.poll_write(cx) {
-                Ok(wrote) => moved |= wrote,
-                Err(error) => return Poll::Ready(End::Io(error)),
+            let started = self.start_requests();
+            let mut moved = started | self.take_finished(cx);
+            // While requests come one after the other, their answers go together.
+            if !started || self.finished_sending || self.outgoing.len() >= GATHERED {
+                match self.poll_write(cx) {
+                    Ok(wrote) => moved |= wrote,
+                    Err(error) => return Poll::Ready(End::Io(error)),
+                }
             }
             if self.finished_sending && self.frames.peek(0).is_none() {
                 return Poll::Ready(End::Closed);
@@ -303,26 +312,33 @@ impl Connection {
         if self.charge.poll_grow(self.frames.partial(), cx).is_pending() {
             return Ok(false);
         }
-        loop {
-            match self.stream.poll_read_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => return Ok(false),
+        match self.stream.poll_read_ready(cx) {
+            Poll::Ready(ready) => ready?,
+            Poll::Pending => return Ok(false),
+        }
+        // A read that leaves room has emptied the socket, and is not followed by one that finds nothing.
+        let read = if self.frames.earns_room() {
+            pin!(self.stream.read_buf(self.frames.room())).poll(cx)
+        } else {
+            let mut scratch = self.core.scratch.borrow_mut();
+            let read = pin!(self.stream.read_buf(scratch.cleared())).poll(cx);
+            self.frames.put(scratch.read());
+            read
+        };
+        match read {
+            Poll::Ready(Ok(0)) => self.finished_sending = true,
+            Poll::Ready(Ok(_)) => {
+                if self.frames.partial() > 0 && self.frame_started.is_none() {
+                    self.frame_started = Some(self.core.env().clock.tick());
+                }
             }
-            match self.stream.try_read_buf(self.frames.room()) {
-                Ok(0) => {
-                    self.finished_sending = true;
-                    return Ok(true);
-                }
-                Ok(_) => {
-                    if self.frames.partial() > 0 && self.frame_started.is_none() {
-                        self.frame_started = Some(self.core.env().clock.tick());
-                    }
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => {
+                self.frames.rest();
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
     /// Ends the connection when it has been silent, or one frame has been coming, for too long.

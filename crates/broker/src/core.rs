@@ -31,6 +31,7 @@ use crate::cold_reads::ColdReads;
 use crate::coordinator::Coordinators;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
+use crate::frames::Scratch;
 use crate::lifecycle::Lifecycle;
 use crate::listener::Doorkeeper;
 use crate::log_dirs::LogDirs;
@@ -125,6 +126,8 @@ pub struct Core {
     /// Requests that wait for their response, for draining.
     pub requests: Cell<usize>,
     pub doorkeeper: Doorkeeper,
+    /// What small requests are read into.
+    pub scratch: RefCell<Scratch>,
     stop: Rc<Notify>,
     pub metrics: CoreMetrics,
 }
@@ -151,6 +154,7 @@ impl Core {
             draining: Cell::new(false),
             requests: Cell::new(0),
             doorkeeper: Doorkeeper::new(&shared.config),
+            scratch: RefCell::default(),
             stop: Rc::new(Notify::new()),
             metrics,
             shared,
@@ -296,9 +300,9 @@ impl Core {
             task::spawn(async move {
                 task::yield_now().await;
                 let dirty = core.dirty.take();
-                for partition in dirty {
-                    partition.start_flush(&core);
-                }
+                // All at once: what reaches the device together, it stores together.
+                let jobs = dirty.iter().filter_map(|partition| partition.start_flush(&core)).collect();
+                core.shared.flusher.flush(jobs);
             });
         }
     }

@@ -1,5 +1,8 @@
 //! Bytes from a socket, cut into frames: a four-byte length and that many bytes.
 //!
+//! Small requests are read into memory that a core's connections share ([`Scratch`]) and copied; large ones straight into the buffer
+//! that the log will write from.
+//!
 //! Invariant `AllocationFollowsReceipt`: the buffer grows with the bytes that have arrived, by doubling, and starts no larger than
 //! what the last complete frame of this connection needed. A claimed length is only compared with limits.
 
@@ -24,6 +27,27 @@ pub struct FrameBuffer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadLength(pub i32);
 
+/// Memory that all connections of a core read small requests into, one after the other.
+pub struct Scratch(BytesMut);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(BytesMut::with_capacity(FIRST_READ))
+    }
+}
+
+impl Scratch {
+    /// Room to read into, and nothing else.
+    pub fn cleared(&mut self) -> &mut BytesMut {
+        self.0.clear();
+        &mut self.0
+    }
+
+    pub fn read(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl FrameBuffer {
     pub fn new(limit: usize) -> Self {
         Self { bytes: BytesMut::new(), limit, earned: 0 }
@@ -39,7 +63,8 @@ impl FrameBuffer {
                 let trusted = FIRST_READ.max(self.earned).max(2 * have);
                 frame.min(trusted).saturating_sub(have).max(1)
             }
-            None => FIRST_READ,
+            // Where large frames come one after the other, the next one in one read, and no byte of the one behind it.
+            None => self.earned.max(FIRST_READ),
         };
         if self.bytes.capacity() - have < spare {
             self.bytes.reserve(spare);
@@ -59,12 +84,27 @@ impl FrameBuffer {
         }
         self.bytes.advance(PREFIX);
         self.earned = (PREFIX + length).min(EARNED_MAX);
-        let frame = self.bytes.split_to(length).freeze();
+        // An idle connection holds no buffer.
+        let alone = self.bytes.len() == length;
+        let frame = if alone { std::mem::take(&mut self.bytes) } else { self.bytes.split_to(length) };
+        Ok(Some(frame.freeze()))
+    }
+
+    /// Whether the next read is worth a buffer of the connection's own. If not, it is made into a [`Scratch`].
+    pub fn earns_room(&self) -> bool {
+        !self.bytes.is_empty() || self.earned > FIRST_READ
+    }
+
+    /// Takes over what was read elsewhere, into a buffer of just that size.
+    pub fn put(&mut self, read: &[u8]) {
+        self.bytes.extend_from_slice(read);
+    }
+
+    /// Lets go of a buffer that nothing was read into.
+    pub fn rest(&mut self) {
         if self.bytes.is_empty() {
-            // An idle connection holds no buffer.
             self.bytes = BytesMut::new();
         }
-        Ok(Some(frame))
     }
 
     /// The first bytes of the next complete frame, without taking it.
@@ -120,6 +160,34 @@ mod tests {
             assert_eq!(sizes, [0, 1, 5, 70_000, 3], "step {step}");
             assert_eq!(buffer.partial(), 0);
         }
+    }
+
+    #[test]
+    fn small_requests_are_read_elsewhere_and_large_ones_in_one_read() {
+        let mut buffer = FrameBuffer::new(1 << 20);
+        let mut scratch = Scratch::default();
+        let two = [frame(b"first"), frame(b"second")].concat();
+        assert!(!buffer.earns_room());
+        scratch.cleared().put_slice(&two[..12]);
+        buffer.put(scratch.read());
+        assert_eq!(buffer.next_frame().unwrap().unwrap(), "first");
+        assert!(buffer.earns_room(), "the rest of a frame goes behind what is there of it");
+        buffer.room().put_slice(&two[12..]);
+        assert_eq!(buffer.next_frame().unwrap().unwrap(), "second");
+        assert!(!buffer.earns_room() && buffer.bytes.capacity() == 0, "an idle connection holds no buffer");
+
+        let large = frame(&[7; 70_000]);
+        while buffer.next_frame().unwrap().is_none() {
+            let have = buffer.partial();
+            let room = buffer.room();
+            let n = (room.capacity() - room.len()).min(large.len() - have);
+            room.put_slice(&large[have..have + n]);
+        }
+        assert!(buffer.earns_room());
+        let room = buffer.room();
+        assert!((large.len()..2 * large.len()).contains(&room.capacity()), "the next one, and not two");
+        buffer.rest();
+        assert_eq!(buffer.bytes.capacity(), 0);
     }
 
     #[test]

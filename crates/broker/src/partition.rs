@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::core::Core;
+use crate::flusher::Job;
 use crate::log_dirs::Mark;
 use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
 use crate::resting::Uses;
@@ -180,19 +181,18 @@ impl Partition {
         }
     }
 
-    /// Hands what is not flushed to a flushing thread.
-    pub fn start_flush(self: &Rc<Self>, core: &Rc<Core>) {
+    /// What is not flushed, for a flushing thread.
+    pub fn start_flush(&self, core: &Core) -> Option<Job> {
         let mut state = self.state.borrow_mut();
         let Some(log) = state.log.as_mut() else {
             state.flushing = false;
-            return;
+            return None;
         };
         match log.start_flush() {
             Some(flush) => {
                 let (id, owner, mailboxes) = (self.id, core.index, core.shared().mailboxes.clone());
-                core.shared().flusher.flush(flush, move |result| {
-                    mailboxes.tell(owner, move |core| core.finish_flush(id, result));
-                });
+                let done = move |result| mailboxes.tell(owner, move |core| core.finish_flush(id, result));
+                Some(Job { flush, done: Box::new(done) })
             }
             // Stored meanwhile, or out of service: then nobody waits in vain.
             None => {
@@ -201,6 +201,7 @@ impl Partition {
                 if failed {
                     state.refuse_all(ErrorCode::KafkaStorageError);
                 }
+                None
             }
         }
     }

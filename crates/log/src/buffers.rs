@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 
 /// How many bytes of buffers are kept for the next reads.
-const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT_BYTES: usize = 12 * 1024 * 1024;
 /// Smaller reads are made into plain memory.
 const SMALLEST: usize = 16 * 1024;
 

@@ -308,8 +308,8 @@ impl Log {
     pub(crate) fn segment_file(&mut self, at: usize) -> Result<Arc<dyn DiskFile>, LogError> {
         let last = at + 1 == self.segments.len();
         let segment = &self.segments[at];
-        let path = self.dir.join(file_name(segment.base, FileKind::Log, FileState::Live));
         if segment.file.is_none() {
+            let path = self.dir.join(file_name(segment.base, FileKind::Log, FileState::Live));
             let file = if last && segment.size == 0 {
                 self.dirty.folder = true;
                 let file = self.disk().open(&path, OpenMode::Create).map_err(failed("making", &path))?;
