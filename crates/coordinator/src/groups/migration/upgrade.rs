@@ -1,8 +1,10 @@
 //! A classic group becomes a consumer group: its members stay, with the partitions they have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dohle_types::TopicId;
 use dohle_wire::Text;
 use dohle_wire::messages::consumer_group_member_metadata_value::{ClassicMemberMetadata, ClassicProtocol};
 
@@ -32,8 +34,10 @@ pub fn upgrade(
     }
     group.epoch = first_epoch(classic);
     group.assignment_epoch = group.epoch;
+    let mut claims = Claims::of(coordinator, classic);
     for member in classic.members() {
-        let (member, target) = upgraded(coordinator, group_id, classic, member)?;
+        let (mut member, target) = upgraded(coordinator, group_id, classic, member)?;
+        claims.grant(&mut member);
         let session_ms = member.classic.as_ref().map_or(0, |classic| classic.session_timeout_ms);
         draft.set_timer(Timer::session(group_id, &member.id), session_ms);
         group.targets.insert(member.id.clone(), Arc::new(target));
@@ -105,6 +109,51 @@ fn upgraded(
         ..Member::new(member.id.clone())
     };
     Ok((upgraded, target))
+}
+
+/// What members said they have when they joined, and no assignment speaks of. Cooperative members keep their partitions while they join
+/// again. When a generation ends before all have its assignments, those are gone; and whoever has not heard of one that takes
+/// partitions away has them still. Nobody else may have them before they are given up.
+///
+/// Of two who claim a partition the younger generation is right; what is assigned to somebody is claimed in vain.
+struct Claims(BTreeMap<Text, Vec<(TopicId, i32)>>);
+
+impl Claims {
+    fn of(coordinator: &GroupCoordinator, group: &ClassicGroup) -> Self {
+        let mut taken: BTreeMap<(TopicId, i32), (i32, Option<&Text>)> = BTreeMap::new();
+        for member in group.members() {
+            let Ok(assignment) = protocol::assignment(&member.assignment) else { continue };
+            for (topic, partitions) in protocol::assigned(&assignment, &coordinator.topics) {
+                taken.extend(partitions.into_iter().map(|at| ((topic, at), (i32::MAX, None))));
+            }
+            let Ok(subscription) = protocol::subscription(spoken(group, member)) else { continue };
+            for owned in &subscription.owned_partitions {
+                let Some(topic) = coordinator.topics.by_name(&owned.topic) else { continue };
+                for at in owned.partitions.iter().filter(|at| (0..topic.partitions).contains(*at)) {
+                    let claim = (subscription.generation_id, Some(&member.id));
+                    let held = taken.entry((topic.id, *at)).or_insert(claim);
+                    if held.0 < claim.0 {
+                        *held = claim;
+                    }
+                }
+            }
+        }
+        let mut claims = Self(BTreeMap::new());
+        for (place, (_, member)) in taken {
+            if let Some(member) = member {
+                claims.0.entry(member.clone()).or_default().push(place);
+            }
+        }
+        claims
+    }
+
+    /// What the member claims and nobody else has counts as its own.
+    fn grant(&mut self, member: &mut Member) {
+        let epoch = member.epoch;
+        for (topic, at) in self.0.remove(&member.id).unwrap_or_default() {
+            member.assigned.entry(topic).or_default().insert(at, epoch);
+        }
+    }
 }
 
 fn supported(protocol: &classic::Protocol) -> ClassicProtocol {
