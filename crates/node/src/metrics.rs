@@ -1,8 +1,10 @@
 //! The numbers of the node's parts under their names. The parts count, or know; they are asked when somebody reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dohle_broker::BrokerHandle;
+use dohle_broker::coordinator::numbers::{self as groups, GroupNumbers};
 use dohle_broker::metrics::{self as broker, CoreMetrics, Counters, LogNumbers};
 use dohle_controller::ControllerHandle;
 use dohle_observe::names::{self, MetricDef};
@@ -81,6 +83,56 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         let shared = shared.clone();
         async move { of_logs(&broker::of_logs(&shared).await) }
     });
+    let shared = broker.shared().clone();
+    metrics.ask(move || {
+        let shared = shared.clone();
+        async move { of_groups(groups::of_groups(&shared).await) }
+    });
+}
+
+/// Groups, their offsets, and the shards that coordinate them.
+fn of_groups(numbers: GroupNumbers) -> Report {
+    let mut report = Report::default();
+    let mut gauge =
+        |metric: MetricDef, labels: &[&str], value: u64| report.gauge(metric, labels, float(value));
+    let GroupNumbers { census, tally, shards, .. } = &numbers;
+    gauge(names::GROUPS, &[], census.classic.values().sum());
+    gauge(names::GROUP_COUNT, &["classic"], census.classic.values().sum());
+    gauge(names::GROUP_COUNT, &["consumer"], census.consumer.values().sum());
+    for (state, count) in &census.classic {
+        gauge(names::CLASSIC_GROUP_COUNT, &[state], *count);
+        let of_old = match *state {
+            "PreparingRebalance" => names::GROUPS_PREPARING,
+            "CompletingRebalance" => names::GROUPS_COMPLETING,
+            "Stable" => names::GROUPS_STABLE,
+            "Dead" => names::GROUPS_DEAD,
+            _ => names::GROUPS_EMPTY,
+        };
+        gauge(of_old, &[], *count);
+    }
+    census.consumer.iter().for_each(|(state, count)| gauge(names::CONSUMER_GROUP_COUNT, &[state], *count));
+    gauge(names::OFFSETS, &[], census.offsets);
+    gauge(names::OFFSET_COUNT, &[], census.offsets);
+    gauge(names::OFFSET_COMMITS, &[], tally.offset_commits);
+    gauge(names::OFFSET_EXPIRATIONS, &[], tally.offset_expirations);
+    gauge(names::OFFSET_DELETIONS, &[], tally.offset_deletions);
+    gauge(names::CLASSIC_REBALANCES, &[], tally.classic_rebalances);
+    gauge(names::CONSUMER_REBALANCES, &[], tally.consumer_rebalances);
+    gauge(names::COORDINATOR_PARTITIONS, &["loading"], shards.loading);
+    gauge(names::COORDINATOR_PARTITIONS, &["active"], shards.active);
+    gauge(names::COORDINATOR_PARTITIONS, &["failed"], shards.failed);
+    gauge(names::COORDINATOR_QUEUE, &[], shards.waiting);
+    let millis = |took: &Duration| took.as_secs_f64() * 1e3;
+    let total: f64 = numbers.loads.iter().map(millis).sum();
+    let average = total / float(numbers.loads.len().max(1) as u64);
+    report.gauge(names::LOAD_TIME_AVG, &[], average);
+    report.gauge(names::LOAD_TIME_MAX, &[], numbers.loads.iter().map(millis).fold(0.0, f64::max));
+    report.times(names::COORDINATOR_QUEUE_TIME, &[], numbers.queue);
+    report.times(names::COORDINATOR_PROCESSING_TIME, &[], numbers.processing);
+    report.times(names::COORDINATOR_PURGATORY_TIME, &[], numbers.purgatory);
+    report.times(names::COORDINATOR_LINGER_TIME, &[], numbers.linger);
+    report.times(names::COORDINATOR_FLUSH_TIME, &[], numbers.flush);
+    report
 }
 
 /// The APIs that were used, and what their answers were.

@@ -56,6 +56,10 @@ impl Gauge {
     }
 }
 
+/// What Kafka's coordinators call the longest of their times and their quantiles.
+const PERCENTILES: &[(&str, f64)] =
+    &[("max", 1.0), ("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)];
+
 /// The registry of a node. Clones are one registry.
 ///
 /// Handles are made once and kept: making one takes a lock, using one does not.
@@ -110,7 +114,7 @@ impl Report {
     }
 
     pub fn times(&mut self, metric: MetricDef, labels: &[&str], times: Vec<Latencies>) {
-        assert_eq!(metric.kind, Kind::Latency, "{}", metric.name);
+        assert!(matches!(metric.kind, Kind::Latency | Kind::Percentiles), "{}", metric.name);
         let read = Read::Times(Box::new(move || times.clone()));
         self.0.push(Series { metric, labels: labelled(metric, labels), read });
     }
@@ -245,6 +249,7 @@ impl Collector for Reading {
             match metric.kind {
                 Kind::Counter | Kind::Gauge => encode_numbers(&mut encoder, metric, series().copied())?,
                 Kind::Latency => encode_times(&mut encoder, metric, series().copied())?,
+                Kind::Percentiles => encode_percentiles(&mut encoder, metric, series().copied())?,
             }
         }
         if let Some(seconds) = cpu_seconds {
@@ -311,6 +316,26 @@ fn encode_times<'a>(
     Ok(())
 }
 
+/// A gauge for each of the percentiles.
+fn encode_percentiles<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    metric: &MetricDef,
+    series: impl Iterator<Item = &'a Series>,
+) -> fmt::Result {
+    for one in series {
+        assert!(one.labels.is_empty(), "{} has no labels", metric.name);
+        let Read::Times(read) = &one.read else { unreachable!("the kind is checked when it is added") };
+        let mut sums = [0; BUCKETS];
+        read().iter().for_each(|latencies| latencies.add_to(&mut sums));
+        for (name, share) in PERCENTILES {
+            let gauge = ConstGauge::new(latency::quantile(&sums, *share));
+            let name = format!("{}_{name}", metric.name);
+            gauge.encode(encoder.encode_descriptor(&name, metric.help, None, gauge.metric_type())?)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +354,9 @@ mod tests {
         metrics.ask(|| async {
             let mut report = Report::default();
             report.gauge(names::LOG_SIZE, &["a\"b", "0"], 12.0);
+            let times = Latencies::default();
+            times.record(Duration::from_micros(5));
+            report.times(names::COORDINATOR_QUEUE_TIME, &[], vec![times]);
             report
         });
         let text = dohle_env::thread::block_on(metrics.read());
@@ -339,6 +367,8 @@ mod tests {
             "kafka_network_requestmetrics_requests_total{request=\"Fetch\"} 6",
             "kafka_network_requestmetrics_totaltimems_count{request=\"Produce\"} 1",
             "kafka_log_log_size{topic=\"a\\\"b\",partition=\"0\"} 12.0",
+            "kafka_server_group_coordinator_metrics_event_queue_time_ms_max 0.005",
+            "kafka_server_group_coordinator_metrics_event_queue_time_ms_p999 0.005",
             "# TYPE kafka_server_brokertopicmetrics_messagesin counter",
             "# EOF",
         ] {

@@ -12,6 +12,9 @@ pub enum Kind {
     Gauge,
     /// Times in milliseconds, shown as quantiles and a count.
     Latency,
+    /// Times in milliseconds as Kafka's coordinators show them: a gauge for the longest and one for each quantile, with its name as
+    /// the end of the metric's.
+    Percentiles,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,31 @@ metrics! {
     METADATA_OFFSET Gauge "kafka_controller_kafkacontroller_lastcommittedrecordoffset" [] "Offset of the last committed metadata record" "kafka.controller:type=KafkaController,name=LastCommittedRecordOffset"
     LOG_DAMAGED_BYTES Gauge "dohle_log_damaged_bytes" ["topic" "partition" "first_offset" "last_offset"] "Bytes of a partition's log that are damaged and not served; their offsets" ""
     LOG_DAMAGES Gauge "dohle_log_damaged_stretches" [] "Damaged stretches in the logs of all open partitions" ""
+    GROUPS Gauge "kafka_coordinator_group_groupmetadatamanager_numgroups" [] "Groups of the classic protocol" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroups"
+    GROUPS_PREPARING Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance" [] "Groups of the classic protocol that wait for members to join" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsPreparingRebalance"
+    GROUPS_COMPLETING Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupscompletingrebalance" [] "Groups of the classic protocol that wait for their leader's assignment" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsCompletingRebalance"
+    GROUPS_STABLE Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsstable" [] "Groups of the classic protocol at rest" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsStable"
+    GROUPS_DEAD Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsdead" [] "Always 0: a group that ends is gone" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsDead"
+    GROUPS_EMPTY Gauge "kafka_coordinator_group_groupmetadatamanager_numgroupsempty" [] "Groups of the classic protocol without members" "kafka.coordinator.group:type=GroupMetadataManager,name=NumGroupsEmpty"
+    OFFSETS Gauge "kafka_coordinator_group_groupmetadatamanager_numoffsets" [] "Committed offsets" "kafka.coordinator.group:type=GroupMetadataManager,name=NumOffsets"
+    GROUP_COUNT Gauge "kafka_server_group_coordinator_metrics_group_count" ["protocol"] "Groups by protocol" "kafka.server:type=group-coordinator-metrics,name=group-count,protocol=..."
+    CLASSIC_GROUP_COUNT Gauge "kafka_server_group_coordinator_metrics_classic_group_count" ["state"] "Groups of the classic protocol by state" "kafka.server:type=group-coordinator-metrics,name=classic-group-count,state=..."
+    CONSUMER_GROUP_COUNT Gauge "kafka_server_group_coordinator_metrics_consumer_group_count" ["state"] "Groups of the consumer protocol by state" "kafka.server:type=group-coordinator-metrics,name=consumer-group-count,state=..."
+    OFFSET_COUNT Gauge "kafka_server_group_coordinator_metrics_offset_count" [] "Committed offsets" "kafka.server:type=group-coordinator-metrics,name=offset-count"
+    OFFSET_COMMITS Gauge "kafka_server_group_coordinator_metrics_offset_commit_count" [] "Offsets committed since the start" "kafka.server:type=group-coordinator-metrics,name=offset-commit-count"
+    OFFSET_EXPIRATIONS Gauge "kafka_server_group_coordinator_metrics_offset_expiration_count" [] "Offsets expired since the start" "kafka.server:type=group-coordinator-metrics,name=offset-expiration-count"
+    OFFSET_DELETIONS Gauge "kafka_server_group_coordinator_metrics_offset_deletion_count" [] "Offsets deleted by administrators since the start" "kafka.server:type=group-coordinator-metrics,name=offset-deletion-count"
+    CLASSIC_REBALANCES Gauge "kafka_server_group_coordinator_metrics_group_completed_rebalance_count" [] "Rebalances of the classic protocol completed since the start" "kafka.server:type=group-coordinator-metrics,name=group-completed-rebalance-count"
+    CONSUMER_REBALANCES Gauge "kafka_server_group_coordinator_metrics_consumer_group_rebalance_count" [] "Rebalances of the consumer protocol begun since the start" "kafka.server:type=group-coordinator-metrics,name=consumer-group-rebalance-count"
+    COORDINATOR_PARTITIONS Gauge "kafka_server_group_coordinator_metrics_num_partitions" ["state"] "Partitions of __consumer_offsets coordinated here, by state" "kafka.server:type=group-coordinator-metrics,name=num-partitions,state=..."
+    COORDINATOR_QUEUE Gauge "kafka_server_group_coordinator_metrics_event_queue_size" [] "Requests that wait for their partition to be loaded" "kafka.server:type=group-coordinator-metrics,name=event-queue-size"
+    LOAD_TIME_MAX Gauge "kafka_server_group_coordinator_metrics_partition_load_time_max" [] "Longest load of a partition in the last 30 seconds, in milliseconds" "kafka.server:type=group-coordinator-metrics,name=partition-load-time-max"
+    LOAD_TIME_AVG Gauge "kafka_server_group_coordinator_metrics_partition_load_time_avg" [] "Average load of a partition in the last 30 seconds, in milliseconds" "kafka.server:type=group-coordinator-metrics,name=partition-load-time-avg"
+    COORDINATOR_QUEUE_TIME Percentiles "kafka_server_group_coordinator_metrics_event_queue_time_ms" [] "A request's way to its coordinator" "kafka.server:type=group-coordinator-metrics,name=event-queue-time-ms"
+    COORDINATOR_PROCESSING_TIME Percentiles "kafka_server_group_coordinator_metrics_event_processing_time_ms" [] "A coordinator's decision" "kafka.server:type=group-coordinator-metrics,name=event-processing-time-ms"
+    COORDINATOR_PURGATORY_TIME Percentiles "kafka_server_group_coordinator_metrics_event_purgatory_time_ms" [] "A reply's wait until its records are stored" "kafka.server:type=group-coordinator-metrics,name=event-purgatory-time-ms"
+    COORDINATOR_LINGER_TIME Percentiles "kafka_server_group_coordinator_metrics_batch_linger_time_ms" [] "Records' wait for an append" "kafka.server:type=group-coordinator-metrics,name=batch-linger-time-ms"
+    COORDINATOR_FLUSH_TIME Percentiles "kafka_server_group_coordinator_metrics_batch_flush_time_ms" [] "An append until it is stored" "kafka.server:type=group-coordinator-metrics,name=batch-flush-time-ms"
     REQUEST_MEMORY Gauge "dohle_memory_request_bytes" [] "Memory that requests hold, of dohle.memory.request.bytes" ""
     PROCESS_CPU Counter "process_cpu_seconds" [] "Processor time used" ""
     PROCESS_RESIDENT Gauge "process_resident_memory_bytes" [] "Memory in use" ""

@@ -1,7 +1,8 @@
 //! One loaded shard: events go in, what comes of them is seen to.
 //!
-//! All events of one turn of the core's loop share an append. Replies leave when the partition has acknowledged it; those that came with
-//! no record wait for what was decided before them, if that is not stored yet.
+//! All events of one turn of the core's loop share an append, and so does everything that is decided while an append before it is being
+//! stored: the disk would not begin with it earlier, and one batch costs less than many. Replies leave when the partition has
+//! acknowledged their append; those that came with no record wait for what was decided before them, if that is not stored yet.
 //!
 //! Bounds: whoever waits for a reply is a request under way, and bounded as such; records gather until they fill a batch of the log.
 
@@ -39,6 +40,8 @@ struct State<C: Coordinator> {
     next_reply: u64,
     /// Replies to be released, in order.
     unreleased: VecDeque<Unreleased<C>>,
+    /// Since when something waits for the next append.
+    gathering_since: Option<Tick>,
     /// An append is going to happen at the end of this turn, or after the linger.
     append_planned: bool,
     /// A task waits for the append in front, which it has taken out of `unreleased`.
@@ -50,15 +53,27 @@ struct Unreleased<C: Coordinator> {
     /// `None`: the replies came with no record.
     stored: Option<oneshot::Receiver<Result<Acknowledged, Refused>>>,
     replies: Vec<(Asker<C>, Answer<C>)>,
+    /// When they were appended.
+    since: Tick,
     /// When the replies stop to wait (`offsets.commit.timeout.ms`).
     deadline: Tick,
 }
 
-impl<C: Coordinator> Unreleased<C> {
-    fn release(self) {
+impl<C: Hosted> Unreleased<C> {
+    fn release(self, core: &Rc<Core>) {
+        let runtime = &C::host(core).runtime;
+        let waited = core.env().clock.tick().since(self.since);
         for (asker, answer) in self.replies {
+            runtime.purgatory.record(waited);
             // Who has gone meanwhile needs no answer.
             _ = asker.send(answer);
+        }
+    }
+
+    /// Tells those who have waited too long.
+    fn refuse_late(&mut self, now: Tick) {
+        if self.deadline <= now {
+            self.refuse(ErrorCode::RequestTimedOut);
         }
     }
 
@@ -81,6 +96,7 @@ impl<C: Hosted> Active<C> {
             waiting: HashMap::new(),
             next_reply: 0,
             unreleased: VecDeque::new(),
+            gathering_since: None,
             append_planned: false,
             releasing: false,
         };
@@ -131,11 +147,18 @@ impl<C: Hosted> Active<C> {
         self.state.borrow_mut().shard.set_max_batch_bytes(host::max_batch_bytes(&self.partition));
     }
 
+    /// Looks at the coordinator.
+    pub fn with<T>(&self, look: impl FnOnce(&C) -> T) -> T {
+        look(self.state.borrow().shard.coordinator())
+    }
+
     fn event(self: &Rc<Self>, core: &Rc<Core>, event: impl FnOnce(&mut Shard<C>, Moment)) {
         if self.ended.get() {
             return;
         }
+        let started = core.env().clock.tick();
         event(&mut self.state.borrow_mut().shard, moment(core.env()));
+        C::host(core).runtime.processing.record(core.env().clock.tick().since(started));
         self.settle(core);
     }
 
@@ -161,8 +184,12 @@ impl<C: Hosted> Active<C> {
             return;
         }
         let linger = C::host(core).terms.linger;
+        if state.gathering_since.is_none() {
+            state.gathering_since = Some(core.env().clock.tick());
+        }
         let now = state.shard.is_full() || linger == host::Linger::None || state.waits_for_nothing();
-        if !now && state.append_planned {
+        let gathers = state.releasing && linger == host::Linger::Turn && state.shard.has_records();
+        if !now && (state.append_planned || gathers) {
             return;
         }
         state.append_planned = !now;
@@ -187,20 +214,25 @@ impl<C: Hosted> Active<C> {
             return;
         }
         let terms = &C::host(core).terms;
-        let deadline = core.env().clock.tick().plus(terms.commit_timeout);
+        let since = core.env().clock.tick();
         let mut state = self.state.borrow_mut();
         let Some(batch) = state.shard.take_batch() else { return };
+        let gathering_since = state.gathering_since.take();
+        if let Some(gathering) = gathering_since.filter(|_| !batch.records.is_empty()) {
+            C::host(core).runtime.linger.record(since.since(gathering));
+        }
+        let deadline = gathering_since.unwrap_or(since).plus(terms.commit_timeout);
         let replies = batch
             .replies
             .into_iter()
             .filter_map(|(to, answer)| Some((state.waiting.remove(&to)?, answer)))
             .collect();
-        let mut last = Unreleased { stored: None, replies, deadline };
+        let mut last = Unreleased { stored: None, replies, since, deadline };
         let limit = host::max_batch_bytes(&self.partition);
         let now = core.env().clock.now();
         for batch in batches(&batch.records, &batch.units, terms.compression, limit, now) {
             if let Some(stored) = last.stored.take() {
-                let before = Unreleased { stored: Some(stored), replies: Vec::new(), deadline };
+                let before = Unreleased { stored: Some(stored), replies: Vec::new(), since, deadline };
                 state.unreleased.push_back(before);
             }
             let (sender, mut stored) = oneshot::channel();
@@ -219,12 +251,39 @@ impl<C: Hosted> Active<C> {
         }
         if last.stored.is_none() && !state.releasing {
             drop(state);
-            return last.release();
+            return last.release(core);
         }
         state.unreleased.push_back(last);
         if !std::mem::replace(&mut state.releasing, true) {
             task::spawn(release(self.clone(), core.clone()));
         }
+    }
+
+    /// Appends what was decided while another append was being stored.
+    fn append_gathered(self: &Rc<Self>, core: &Rc<Core>) {
+        let gathered = !self.state.borrow().append_planned;
+        if gathered {
+            self.append(core);
+        }
+    }
+
+    /// When the first reply is to stop waiting, of those that wait for an append in `front` or behind it.
+    fn next_deadline(&self, core: &Core, front: &Unreleased<C>) -> Option<Tick> {
+        let state = self.state.borrow();
+        let waiting =
+            std::iter::once(front).chain(&state.unreleased).filter(|append| !append.replies.is_empty());
+        let gathered = state.gathering_since.filter(|_| !state.append_planned);
+        let gathered = gathered.map(|since| since.plus(C::host(core).terms.commit_timeout));
+        waiting.map(|append| append.deadline).chain(gathered).min()
+    }
+
+    /// The disk takes too long: tells those whose time is over, and appends what was decided meanwhile, so that its replies are among
+    /// them when their time comes.
+    fn refuse_late(self: &Rc<Self>, core: &Rc<Core>, front: &mut Unreleased<C>) {
+        self.append_gathered(core);
+        let now = core.env().clock.tick();
+        front.refuse_late(now);
+        self.state.borrow_mut().unreleased.iter_mut().for_each(|append| append.refuse_late(now));
     }
 
     /// The log did not take what the shard has decided: another shard is loaded, which never decided it.
@@ -257,19 +316,25 @@ async fn release<C: Hosted>(active: Rc<Active<C>>, core: Rc<Core>) {
         };
         let Some(mut front) = front else { return };
         let Some(mut stored) = front.stored.take() else {
-            front.release();
+            front.release(&core);
             continue;
         };
-        let left = front.deadline.since(core.env().clock.tick());
-        let answer = match task::timeout(left, &mut stored).await {
-            Ok(answer) => answer,
-            Err(task::Elapsed) => {
-                front.refuse(ErrorCode::RequestTimedOut);
-                stored.await
+        let answer = loop {
+            let deadline = active.next_deadline(&core, &front);
+            let wait = deadline.map(|deadline| deadline.since(core.env().clock.tick()));
+            let Some(wait) = wait else { break (&mut stored).await };
+            match task::timeout(wait, &mut stored).await {
+                Ok(answer) => break answer,
+                Err(task::Elapsed) => active.refuse_late(&core, &mut front),
             }
         };
         match answer.unwrap_or_else(|_| Err(Refused::new(ErrorCode::NotLeaderOrFollower))) {
-            Ok(_) => front.release(),
+            Ok(_) => {
+                // What was decided meanwhile need not wait for these replies to be written.
+                active.append_gathered(&core);
+                C::host(&core).runtime.flush.record(core.env().clock.tick().since(front.since));
+                front.release(&core);
+            }
             Err(refused) => {
                 front.refuse(refused.code);
                 active.fail(&core, &refused);

@@ -11,7 +11,7 @@ use dohle_config::Config;
 use dohle_coordinator::frame::Answer;
 use dohle_coordinator::groups::{
     Ask, Client, ConsumerSettings, Event, GroupCoordinator, GroupOverrides, MigrationPolicy, Request,
-    Settings,
+    Settings, Tally,
 };
 use dohle_metadata::features::GROUP_VERSION;
 use dohle_metadata::{ConfigMap, Image, ResourceType};
@@ -41,6 +41,12 @@ pub struct GroupSettings(RefCell<Option<Arc<Settings>>>);
 
 impl Hosted for GroupCoordinator {
     const TOPIC: &'static str = TOPIC;
+
+    type Tally = Tally;
+
+    fn tally(&self) -> Tally {
+        self.tally()
+    }
 
     fn host(core: &Core) -> &Host<Self> {
         &core.coordinators.groups
@@ -261,7 +267,12 @@ fn hand_over(context: &Context, id: TopicPartition, ask: Ask) -> oneshot::Receiv
     let (asker, answer) = oneshot::channel();
     let request = request(context, ask);
     let core = &context.core;
-    core.tell(core.owner(id), move |owner| GroupCoordinator::host(owner).handle(owner, id, request, asker));
+    let sent = core.env().clock.tick();
+    core.tell(core.owner(id), move |owner| {
+        let host = GroupCoordinator::host(owner);
+        host.runtime.queue.record(owner.env().clock.tick().since(sent));
+        host.handle(owner, id, request, asker);
+    });
     answer
 }
 

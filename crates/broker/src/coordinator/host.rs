@@ -22,6 +22,7 @@ use tracing::error;
 
 use super::active::{Active, Asker};
 use super::alarm::Alarm;
+use super::numbers::{Runtime, Shards};
 use super::{Hosted, load};
 use crate::core::Core;
 use crate::partition::Partition;
@@ -78,6 +79,9 @@ struct Loading<C: Hosted> {
 
 pub struct Host<C: Hosted> {
     pub terms: Terms,
+    pub(super) runtime: Runtime,
+    /// What shards have counted that are no more.
+    gone: Cell<C::Tally>,
     pub(super) alarm: Alarm,
     /// Taken while a shard is being loaded.
     pub(super) loader: Rc<Semaphore>,
@@ -93,6 +97,8 @@ impl<C: Hosted> Host<C> {
     pub fn new(terms: Terms) -> Self {
         Self {
             terms,
+            runtime: Runtime::default(),
+            gone: Cell::default(),
             alarm: Alarm::default(),
             loader: Rc::new(Semaphore::new(1)),
             slots: RefCell::default(),
@@ -219,7 +225,7 @@ impl<C: Hosted> Host<C> {
     /// A shard's records were not appended: it ends, and another is loaded for the next request, or after [`RELOAD_AFTER`] for the
     /// sake of its timers. A log that goes on refusing is not asked all the time.
     pub(super) fn failed(&self, core: &Rc<Core>, active: &Rc<Active<C>>, code: ErrorCode) {
-        active.end(code);
+        self.end(active, code);
         let id = active.id;
         let is_it =
             matches!(self.slots.borrow().get(&id), Some(Slot::Active(held)) if Rc::ptr_eq(held, active));
@@ -267,10 +273,45 @@ impl<C: Hosted> Host<C> {
         slots.values().filter_map(active).collect()
     }
 
+    /// A shard decides nothing more. What it has counted is kept.
+    fn end(&self, active: &Active<C>, code: ErrorCode) {
+        let mut gone = self.gone.get();
+        gone += active.with(C::tally);
+        self.gone.set(gone);
+        active.end(code);
+    }
+
+    /// What all shards of this core have counted since it began.
+    pub(super) fn tally(&self) -> C::Tally {
+        let mut tally = self.gone.get();
+        self.each(|coordinator| tally += coordinator.tally());
+        tally
+    }
+
+    /// Looks at every shard that is loaded.
+    pub(super) fn each(&self, mut look: impl FnMut(&C)) {
+        self.actives().iter().for_each(|active| active.with(&mut look));
+    }
+
+    pub(super) fn shards(&self) -> Shards {
+        let mut shards = Shards::default();
+        for slot in self.slots.borrow().values() {
+            match slot {
+                Slot::Active(_) => shards.active += 1,
+                Slot::Loading(loading) => {
+                    shards.loading += 1;
+                    shards.waiting += loading.waiting.len() as u64;
+                }
+                Slot::Failed(_) | Slot::Dropped => shards.failed += 1,
+            }
+        }
+        shards
+    }
+
     fn unload(&self, id: TopicPartition, code: ErrorCode) {
         let slot = self.slots.borrow_mut().remove(&id);
         match slot {
-            Some(Slot::Active(active)) => active.end(code),
+            Some(Slot::Active(active)) => self.end(&active, code),
             Some(Slot::Loading(loading)) => loading.refuse(code),
             Some(Slot::Failed(_) | Slot::Dropped) | None => {}
         }
@@ -287,8 +328,12 @@ impl<C: Hosted> Host<C> {
         self.slots.borrow_mut().insert(id, Slot::Loading(loading));
         let core = core.clone();
         task::spawn(async move {
-            let image = core.image();
+            let (image, started) = (core.image(), core.env().clock.tick());
             let loaded = load::load::<C>(&core, &image, id).await;
+            if loaded.is_ok() {
+                let now = core.env().clock.tick();
+                C::host(&core).runtime.loaded(now, now.since(started));
+            }
             C::host(&core).loaded(&core, id, number, &image, loaded);
         });
     }

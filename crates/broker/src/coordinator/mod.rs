@@ -13,7 +13,7 @@
 //! - [`host`]: the shards of one kind on one core: found, loaded, unloaded, woken by their timers.
 //! - [`active`]: one loaded shard: its events, the replies that wait, the appends that are not stored.
 //! - [`append`]: records to batches of the log. - [`load`]: the log back to a shard.
-//! - [`cluster`]: what coordinators know of topics. - [`errors`]: what clients are told of a shard that cannot answer.
+//! - [`numbers`]: what is counted of all this. - [`cluster`]: what coordinators know of topics. - [`errors`]: what clients are told of a shard that cannot answer.
 //!
 //! Invariants, by name:
 //! - `NothingHangs`: whoever asks is answered: by the shard, or by the shell when the shard is dropped, unloaded or closed.
@@ -29,7 +29,9 @@ pub mod errors;
 pub mod groups;
 mod host;
 mod load;
+pub mod numbers;
 
+use std::ops::AddAssign;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,6 +51,12 @@ use groups::GroupSettings;
 pub trait Hosted: Coordinator<Request: Send, Response: Send, Event: Send> + 'static {
     /// The topic that keeps its records.
     const TOPIC: &'static str;
+
+    /// What a shard counts, summed up over those that are no more.
+    type Tally: Default + Copy + AddAssign;
+
+    /// What this shard has counted since it was loaded.
+    fn tally(&self) -> Self::Tally;
 
     /// Where a core keeps its shards.
     fn host(core: &Core) -> &Host<Self>;

@@ -18,6 +18,7 @@ mod delete;
 mod describe;
 mod list;
 mod migration;
+mod numbers;
 mod offsets;
 mod record;
 mod remembered;
@@ -33,6 +34,7 @@ use dohle_types::{Offset, ProducerId};
 use dohle_wire::{ConsumerOffsetsKey as Key, ConsumerOffsetsValue as Value, Text};
 
 pub use consumer::malformed_heartbeat;
+pub use numbers::{Census, Tally};
 pub use record::GroupRecord;
 pub use request::{Ask, Client, Request, Response};
 pub use settings::{ConsumerSettings, GroupOverrides, MigrationPolicy, Settings};
@@ -125,6 +127,7 @@ pub struct GroupCoordinator {
     offsets: Offsets,
     /// What is under way for consumer groups.
     background: Background,
+    tally: Tally,
 }
 
 impl GroupCoordinator {
@@ -136,6 +139,7 @@ impl GroupCoordinator {
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             background: Background::default(),
+            tally: Tally::default(),
         }
     }
 }
@@ -199,6 +203,7 @@ impl Coordinator for GroupCoordinator {
         let value = value.map(|(value, _)| value);
         match (key, value) {
             (Key::OffsetCommit(key), Some(Value::OffsetCommit(value))) => {
+                self.tally.offset_commits += u64::from(offset == Offset::NONE);
                 offsets::replay(self, key, Some(value), transaction);
             }
             (Key::OffsetCommit(key), None) => offsets::replay(self, key, None, transaction),

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod endings;
+mod groups;
 mod life;
 mod program;
 mod storage;

@@ -32,6 +32,7 @@ pub(in crate::groups) fn sync(
     }
     let Some(mut turn) = Turn::of(c, &request.group_id, call.moment, effects) else { return };
     let Some(id) = turn.group.member(&request.member_id).map(|member| member.id.clone()) else { return };
+    let was_stable = turn.group.is_stable();
     match turn.group.phase {
         Phase::Empty | Phase::PreparingRebalance { .. } => {
             unreachable!("these were refused")
@@ -56,6 +57,8 @@ pub(in crate::groups) fn sync(
             turn.effects.reply(call.to, Response::SyncGroup(response));
         }
     }
+    let completed = turn.group.is_stable() && !was_stable;
+    c.tally.classic_rebalances += u64::from(completed);
 }
 
 fn validate(c: &GroupCoordinator, call: &Call, request: &m::SyncGroupRequest) -> Result<(), ErrorCode> {

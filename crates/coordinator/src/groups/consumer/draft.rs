@@ -19,6 +19,8 @@ pub struct Draft {
     downgrade: Option<Downgrade>,
     /// The topics of this group were looked at for this epoch.
     pub checked: Option<(Text, i32)>,
+    /// It begins an epoch of the group, which counts as a rebalance.
+    pub rebalances: bool,
 }
 
 impl Draft {
@@ -31,6 +33,7 @@ impl Draft {
             dissolved: None,
             downgrade: None,
             checked: None,
+            rebalances: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Draft {
             classic::dissolve(coordinator, &group_id, moment, effects);
         }
         effects.records(self.records);
+        coordinator.tally.consumer_rebalances += u64::from(self.rebalances);
         for (timer, after_ms) in self.timers {
             remember_join_timer(coordinator, &timer, after_ms.is_some());
             let timer = timer.into();

@@ -386,6 +386,7 @@ impl View<'_> {
         let hash = self.metadata_hash(&outlook);
         if bumps || hash != self.group.metadata_hash {
             progress.epoch += 1;
+            draft.rebalances = true;
             draft.records.push(records::epoch(self.group_id, progress.epoch, hash));
         }
         draft.checked = Some((self.group_id.clone(), progress.epoch));

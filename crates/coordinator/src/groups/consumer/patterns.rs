@@ -122,6 +122,7 @@ pub fn resolved(coordinator: &mut GroupCoordinator, matches: Matches, effects: &
     bumps |= hash != group.metadata_hash;
     if bumps {
         effects.record(records::epoch(&group_id, epoch, hash));
+        coordinator.tally.consumer_rebalances += 1;
     }
     if let Some(Group::Consumer(group)) = coordinator.groups.get_mut(&group_id) {
         resolved_passing(group, created, bumps.then_some(epoch));

@@ -9,7 +9,7 @@ use crate::groups::request::Call;
 use crate::groups::{Effects, Group, GroupCoordinator, Response};
 
 pub(in crate::groups) fn delete(
-    c: &GroupCoordinator,
+    c: &mut GroupCoordinator,
     call: &Call,
     request: m::OffsetDeleteRequest,
     effects: &mut Effects,
@@ -27,6 +27,7 @@ pub(in crate::groups) fn delete(
             m::OffsetDeleteResponse { topics: topics.collect(), ..Default::default() }
         }
     };
+    c.tally.offset_deletions += effects.decided().len() as u64;
     effects.reply(call.to, Response::OffsetDelete(response));
 }
 

@@ -19,17 +19,21 @@ pub(in crate::groups) fn loaded(c: &GroupCoordinator, moment: Moment, effects: &
     effects.set_timer(Timer::OffsetExpiry, at);
 }
 
-pub(in crate::groups) fn expire(c: &GroupCoordinator, moment: Moment, effects: &mut Effects) {
+pub(in crate::groups) fn expire(c: &mut GroupCoordinator, moment: Moment, effects: &mut Effects) {
     // Half of it is as good: what a crash leaves is taken back at the next look.
     effects.divisible();
+    let mut expired = 0;
     for (id, group) in &c.groups {
         let mut records = Vec::new();
-        if expire_group(c, id, group, moment, &mut records) && group.is_empty() {
+        let all = expire_group(c, id, group, moment, &mut records);
+        expired += records.len() as u64;
+        if all && group.is_empty() {
             delete::group_tombstones(id, group, &mut records);
             delete::stop_timers(id, group, effects);
         }
         effects.records(records);
     }
+    c.tally.offset_expirations += expired;
     loaded(c, moment, effects);
 }
 

@@ -10,7 +10,7 @@ use m::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 
-use super::store::Committed;
+use super::store::{Committed, Kept};
 use crate::groups::request::Call;
 use crate::groups::{Effects, Group, GroupCoordinator, Response};
 
@@ -55,10 +55,10 @@ impl View<'_> {
         topics.map(|(topic, partitions)| self.whole_topic(topic, partitions)).collect()
     }
 
-    fn whole_topic(&self, topic: &Text, partitions: &BTreeMap<i32, Committed>) -> OffsetFetchResponseTopics {
+    fn whole_topic(&self, topic: &Text, partitions: &BTreeMap<i32, Kept>) -> OffsetFetchResponseTopics {
         let partitions = partitions
             .iter()
-            .map(|(partition, committed)| self.partition(topic, *partition, Some(committed)));
+            .map(|(partition, committed)| self.partition(topic, *partition, Some(&**committed)));
         OffsetFetchResponseTopics {
             name: topic.clone(),
             partitions: partitions.collect(),

@@ -41,12 +41,15 @@ impl Committed {
 
 type ByPartition<T> = BTreeMap<Text, BTreeMap<i32, T>>;
 
+/// Boxed, because a map keeps room for ten more, and most groups have few offsets.
+pub(super) type Kept = Box<Committed>;
+
 /// The offsets of a shard's groups. Only replay changes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
-    by_group: BTreeMap<Text, ByPartition<Committed>>,
+    by_group: BTreeMap<Text, ByPartition<Kept>>,
     /// What transactions that have not ended have committed.
-    pending: BTreeMap<ProducerId, BTreeMap<Text, ByPartition<Committed>>>,
+    pending: BTreeMap<ProducerId, BTreeMap<Text, ByPartition<Kept>>>,
     /// The same the other way round: who holds a partition back.
     open: BTreeMap<Text, ByPartition<BTreeSet<ProducerId>>>,
     /// Records are replayed in the order of the log, which makes their count as good as their offsets, also before they have any.
@@ -55,7 +58,12 @@ pub struct Offsets {
 
 impl Offsets {
     pub(super) fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        get(&self.by_group, group, topic, partition)
+        get(&self.by_group, group, topic, partition).map(Box::as_ref)
+    }
+
+    /// How many offsets are kept, without those that are pending.
+    pub(in crate::groups) fn count(&self) -> u64 {
+        self.by_group.values().flat_map(BTreeMap::values).map(|partitions| partitions.len() as u64).sum()
     }
 
     /// Whether an open transaction has an offset pending for the partition.
@@ -69,7 +77,7 @@ impl Offsets {
     }
 
     /// A group's topics, their partitions and offsets, in order.
-    pub(super) fn topics(&self, group: &str) -> impl Iterator<Item = (&Text, &BTreeMap<i32, Committed>)> {
+    pub(super) fn topics(&self, group: &str) -> impl Iterator<Item = (&Text, &BTreeMap<i32, Kept>)> {
         self.by_group.get(group).into_iter().flatten()
     }
 
@@ -117,7 +125,7 @@ impl Offsets {
         transaction: Option<ProducerId>,
     ) {
         self.replayed += 1;
-        let committed = Committed { order: self.replayed, ..committed };
+        let committed = Box::new(Committed { order: self.replayed, ..committed });
         match transaction {
             None => put(&mut self.by_group, group, topic, partition, committed),
             Some(producer) => {
