@@ -133,7 +133,7 @@ mod tests {
         let mut shard = coordinator();
         ask(&mut shard, 8, commit("g", 3));
         assert_eq!(shard.coordinator().census().offsets, 3);
-        let partition = delete::OffsetDeleteRequestPartition { partition_index: 1, ..Default::default() };
+        let partition = delete::OffsetDeleteRequestPartition { partition_index: 1 };
         let topic = delete::OffsetDeleteRequestTopic { name: "t".into(), partitions: vec![partition] };
         let request = m::OffsetDeleteRequest { group_id: "g".into(), topics: vec![topic] };
         ask(&mut shard, 0, Ask::OffsetDelete(request));
