@@ -145,6 +145,9 @@ impl Log {
         };
         self.start = recovery.log_start.max(first);
         self.dirty.folder |= !recovery.clean && remove_indexes_of_nothing(self.disk(), &self.dir, &files)?;
+        // Those of the active segment are then made anew in memory, and what lies on disk is not right.
+        let stale_indexes = !recovery.clean
+            && files.values().next_back().is_some_and(|active| active.size > 0 && active.has_indexes);
         self.segments.clear();
         for (base, found) in &files {
             let jitter_ms = self.draw_jitter();
@@ -163,7 +166,8 @@ impl Log {
         if self.start > self.end {
             return self.reset_to(self.start);
         }
-        self.found_end = self.end;
+        // The next opening would trust them, so that the log is stored when it is left, though it has not changed.
+        self.found_end = if stale_indexes { Offset::NONE } else { self.end };
         Ok(())
     }
 

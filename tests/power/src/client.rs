@@ -129,7 +129,7 @@ impl Client {
         })
     }
 
-    /// Some records from an offset on. An error when what came is not sound.
+    /// Some records from an offset on; none where the log has neither begun nor ended. An error when what came is not sound.
     pub fn records(&mut self, topic: &str, partition: i32, from: i64) -> Option<Result<Vec<Record>, String>> {
         let asked = FetchPartition {
             partition,
@@ -149,7 +149,9 @@ impl Client {
         let bytes = self.until_loaded(|client| {
             let answer = client.0.ask(&request, 11)?;
             let answer = answer.responses.into_iter().next()?.partitions.into_iter().next()?;
-            Some((answer.error_code, answer.records.unwrap_or_default().into_bytes()))
+            let is_out = answer.error_code == ErrorCode::OffsetOutOfRange.code();
+            let code = if is_out { 0 } else { answer.error_code };
+            Some((code, answer.records.unwrap_or_default().into_bytes()))
         })?;
         let mut records = Vec::new();
         for batch in parse_batches(bytes) {
