@@ -183,7 +183,7 @@ impl Machine {
         let memory = first_line_with("/proc/meminfo", "MemTotal");
         let kernel = sysctl("/proc/sys/kernel/osrelease");
         json!({
-            "cpu": cpu, "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get), "memory": memory,
+            "cpu": cpu, "cores": processors(), "memory": memory,
             "kernel": kernel, "file_system": file_system(&self.folder), "pinned": self.pinned,
             "congestion_control": { "found": self.before, "measured_under": sysctl(CONGESTION_CONTROL) },
             "transparent_huge_pages": sysctl("/sys/kernel/mm/transparent_hugepage/enabled"),
@@ -237,6 +237,11 @@ fn pin_us() -> bool {
     let mut taskset = Command::new("taskset");
     taskset.args(["-pc", &CLIENT_CORE.to_string(), &own]).stdin(Stdio::null()).stdout(Stdio::null());
     taskset.status().is_ok_and(|status| status.success())
+}
+
+/// All of the machine's, also those that this process is pinned away from.
+fn processors() -> usize {
+    sysctl("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count()
 }
 
 /// How much of the next moment some task waits for a CPU, in percent.
