@@ -161,6 +161,8 @@ impl Segment {
     }
 
     pub fn note_aborted(&mut self, aborted: AbortedTransaction) {
+        // Its file may have been looked for before there was anything to write to it.
+        self.has_no_aborted = false;
         Arc::make_mut(self.indexes.as_mut().expect("in memory")).aborted.push(aborted);
     }
 
