@@ -29,6 +29,8 @@ pub struct Checkpoints {
     pub compacted: Offsets,
     /// Whether `compacted` is not what the file says.
     pub compacted_moved: bool,
+    /// Whether the files still speak of partitions that are gone.
+    dropped: bool,
     /// Whether all of the files could be understood.
     pub are_whole: bool,
 }
@@ -52,6 +54,7 @@ impl Checkpoints {
             high_watermarks: or_nothing(dir.high_watermarks())?,
             compacted: or_nothing(dir.cleaner_points())?,
             compacted_moved: false,
+            dropped: false,
             are_whole,
         })
     }
@@ -68,14 +71,14 @@ impl Checkpoints {
         self.high_watermarks.insert(topic, partition, mark.high_watermark);
     }
 
-    /// Forgets a partition. Says whether anything was known of it.
-    pub fn remove(&mut self, topic: &str, partition: PartitionIndex) -> bool {
-        let mut dropped = false;
+    /// Forgets a partition that is gone; until the next write in memory only.
+    pub fn remove(&mut self, topic: &str, partition: PartitionIndex) {
         for offsets in [&mut self.recovery_points, &mut self.log_starts, &mut self.high_watermarks] {
-            dropped |= offsets.remove(topic, partition).is_some();
+            self.dropped |= offsets.remove(topic, partition).is_some();
         }
-        self.compacted_moved |= self.compacted.remove(topic, partition).is_some();
-        dropped | self.compacted_moved
+        let compacted = self.compacted.remove(topic, partition).is_some();
+        self.compacted_moved |= compacted;
+        self.dropped |= compacted;
     }
 
     /// Keeps the entries of some partitions only. Says whether others were there.
@@ -104,6 +107,13 @@ impl Checkpoints {
         self.write_compacted(dir)?;
         dir.write_recovery_points(&self.recovery_points)?;
         dir.write_log_starts(&self.log_starts)?;
-        dir.write_high_watermarks(&self.high_watermarks)
+        dir.write_high_watermarks(&self.high_watermarks)?;
+        self.dropped = false;
+        Ok(())
+    }
+
+    /// Has no mark of a partition that is gone in the files, so that one of its name may come.
+    pub fn settle(&mut self, dir: &LogDir) -> Result<(), LogError> {
+        if self.dropped { self.write(dir) } else { Ok(()) }
     }
 }

@@ -25,6 +25,7 @@ use dohle_types::{ErrorCode, NodeId, TopicId, TopicPartition};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::error;
 
+use crate::assignments::Assignments;
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
 use crate::cold_reads::ColdReads;
@@ -34,6 +35,7 @@ use crate::flusher::Flusher;
 use crate::frames::Scratch;
 use crate::lifecycle::Lifecycle;
 use crate::listener::Doorkeeper;
+use crate::log_dir_failure::Alarm;
 use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
 use crate::partition::Partition;
@@ -75,6 +77,8 @@ pub struct Shared {
     /// What the records in answers hold.
     pub responses: MemoryBudget,
     pub log_dirs: Arc<LogDirs>,
+    pub alarm: Alarm,
+    pub assignments: Assignments,
     pub flusher: Flusher,
     pub cleaner: Cleaner,
     pub lifecycle: Lifecycle,

@@ -18,9 +18,11 @@
 //!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
 //! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
-//! compacts, [`recovering`] recovers after a crash what nobody came for.
+//! compacts, [`recovering`] recovers after a crash what nobody came for, [`assignments`] tells the controller in which directory a
+//! partition lies, [`log_dir_failure`] takes a log directory out of service whose disk fails.
 
 pub mod api;
+mod assignments;
 mod auto_topics;
 pub mod budget;
 mod checkpoints;
@@ -36,6 +38,7 @@ pub mod flusher;
 pub mod frames;
 pub mod lifecycle;
 pub mod listener;
+pub mod log_dir_failure;
 pub mod log_dirs;
 pub mod metrics;
 pub mod partition;
@@ -43,6 +46,7 @@ mod places;
 mod producer_ids;
 pub mod reading;
 mod recovering;
+mod refused;
 pub mod request;
 pub mod resting;
 pub mod session;
@@ -52,4 +56,6 @@ mod start;
 mod upkeep;
 pub mod waiters;
 
+pub use log_dir_failure::Fatal;
+pub use log_dirs::Found;
 pub use start::{BrokerHandle, BrokerOptions, StartError, start};

@@ -3,6 +3,7 @@
 //! The controller fences a broker that it has not heard from for `broker.session.timeout.ms`. A heartbeat is sent every
 //! `broker.heartbeat.interval.ms`; each registration gets a broker epoch, which fences those before it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -17,6 +18,7 @@ use dohle_types::{BrokerEpoch, DirectoryId, ErrorCode, NodeId, Offset};
 use dohle_wire::messages::broker_registration_request::{BrokerRegistrationRequest, Feature, Listener};
 use dohle_wire::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationResponse};
 use dohle_wire::{AnyRequest, AnyResponse, ApiKey};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::settings;
@@ -44,6 +46,8 @@ struct Standing {
     directories: Vec<(PathBuf, DirectoryId)>,
     epoch: AtomicI64,
     fenced: AtomicBool,
+    /// The directories that have failed since the registration.
+    offline: watch::Sender<BTreeSet<DirectoryId>>,
 }
 
 impl Lifecycle {
@@ -59,6 +63,7 @@ impl Lifecycle {
             directories,
             epoch: AtomicI64::new(BrokerEpoch::NONE.get()),
             fenced: AtomicBool::new(true),
+            offline: watch::Sender::default(),
         }))
     }
 
@@ -74,6 +79,11 @@ impl Lifecycle {
     pub fn cordoned(&self) -> Vec<DirectoryId> {
         let Standing { node, controller, config, directories, .. } = &*self.0;
         settings::cordoned(controller.image().stable(), *node, config, directories)
+    }
+
+    /// Tells the controller, by the next heartbeat, that a directory has failed.
+    pub fn lost(&self, directory: DirectoryId) {
+        self.0.offline.send_modify(|offline| _ = offline.insert(directory));
     }
 
     /// Registers this broker. `ports` tells the real port of listeners that asked for any.
@@ -139,6 +149,7 @@ impl Lifecycle {
             want_fence: false,
             want_shut_down: shut_down,
             cordoned_log_dirs: Some(cordoned),
+            offline_log_dirs: self.0.offline.borrow().iter().copied().collect(),
             ..Default::default()
         };
         let version = ApiKey::BrokerHeartbeat.max_version();
@@ -176,9 +187,16 @@ impl Lifecycle {
     /// Heartbeats for as long as the broker lives. Runs on the first core.
     pub async fn keep_alive(self, interval: Duration) {
         let mut told = self.cordoned();
+        let mut offline = self.0.offline.subscribe();
         loop {
             // Sooner when there is something to tell.
-            let _ = task::timeout(interval, self.otherwise_cordoned(&told)).await;
+            let _ = task::timeout(interval, async {
+                tokio::select! {
+                    () = self.otherwise_cordoned(&told) => {}
+                    Ok(()) = offline.changed() => {}
+                }
+            })
+            .await;
             told = self.cordoned();
             if let Err(refused) = self.heartbeat_with(told.clone(), false).await {
                 warn!(%refused, "a heartbeat got no answer");
@@ -211,7 +229,8 @@ impl Lifecycle {
         }
     }
 
-    async fn ask(&self, version: i16, request: AnyRequest) -> Result<AnyResponse, Refused> {
+    /// Asks the controller as this broker.
+    pub async fn ask(&self, version: i16, request: AnyRequest) -> Result<AnyResponse, Refused> {
         self.0.controller.request(RequestContext::default(), version, request).await
     }
 }

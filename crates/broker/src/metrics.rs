@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dohle_config::TopicSettings;
 use dohle_log::Damage;
+use dohle_metadata::PartitionState;
 use dohle_observe::Latencies;
 use dohle_types::{ErrorCode, Offset, PartitionIndex};
 use dohle_wire::{ApiKey, Text};
@@ -139,6 +140,8 @@ pub struct ReplicaNumbers {
     pub under_replicated: usize,
     /// Led, with fewer replicas in sync than `acks=all` needs.
     pub under_min_isr: usize,
+    /// Held in log directories that are offline.
+    pub offline: usize,
 }
 
 /// Counts this node's replicas, as the newest metadata has them.
@@ -146,14 +149,19 @@ pub fn of_replicas(shared: &Shared) -> ReplicaNumbers {
     let (image, node) = (shared.controller.image(), shared.node);
     let (current, _) = shared.config.with_dynamic(&settings::dynamic(&image, node));
     let mut numbers = ReplicaNumbers::default();
+    let any_offline = shared.log_dirs.any_offline();
+    let is_offline = |topic: &str, index, partition: &PartitionState| {
+        shared.log_dirs.is_offline(topic, index, partition.directory_of(node).unwrap_or_default())
+    };
     for topic in image.topics.iter() {
         let own = settings::overrides(image.configs.topic(&topic.name));
         let least = TopicSettings::of(&own, &current).map_or(1, |settings| settings.min_insync_replicas);
-        for (_, partition) in topic.partitions.iter() {
+        for (index, partition) in topic.partitions.iter() {
             let (replicas, in_sync) = (partition.replicas.len(), partition.isr.len());
             let (held, led) = (partition.replicas.contains(&node), partition.leader == node);
             numbers.held += usize::from(held);
             numbers.led += usize::from(led);
+            numbers.offline += usize::from(held && any_offline && is_offline(&topic.name, index, partition));
             numbers.under_replicated += usize::from(led && in_sync < replicas);
             numbers.under_min_isr += usize::from(led && in_sync < least as usize);
         }

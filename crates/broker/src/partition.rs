@@ -12,6 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::core::Core;
 use crate::flusher::Job;
 use crate::log_dirs::Mark;
 use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
+pub use crate::refused::Refused;
 use crate::resting::Uses;
 use crate::waiters::{Watcher, Watchers};
 
@@ -46,23 +48,6 @@ impl Acknowledged {
 
     pub fn appended(&self) -> &Appended {
         &self.appended
-    }
-}
-
-/// A request's answer from a partition that could not do what was asked.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    pub code: ErrorCode,
-    pub message: Option<String>,
-    /// Where the log starts, where the answer tells it.
-    pub log_start: Offset,
-    /// Who leads, for errors that send clients elsewhere.
-    pub leader: Option<(NodeId, LeaderEpoch)>,
-}
-
-impl Refused {
-    pub fn new(code: ErrorCode) -> Self {
-        Self { code, message: None, log_start: Offset::NONE, leader: None }
     }
 }
 
@@ -334,12 +319,22 @@ impl Partition {
     pub fn maintain(&self, now: TimestampMs) -> Result<Option<Maintenance>, LogError> {
         let mut state = self.state.borrow_mut();
         let high_watermark = state.high_watermark;
-        state.log.as_mut().map(|log| log.maintain(now, high_watermark)).transpose()
+        let usable = state.log.as_mut().filter(|log| log.failure().is_none());
+        usable.map(|log| log.maintain(now, high_watermark)).transpose()
     }
 
     /// Works on the log of a partition that may be gone already.
     pub fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> Option<R> {
         self.state.borrow_mut().log.as_mut().map(work)
+    }
+
+    /// Takes the partition out of service if its log lies in a directory that has failed. Who waits is told, and who comes.
+    pub fn give_up_in(&self, directory: &Path, why: &str) {
+        let mut state = self.state.borrow_mut();
+        if let Some(log) = state.log.as_mut().filter(|log| log.dir().starts_with(directory)) {
+            log.give_up(why);
+            state.refuse_all(ErrorCode::KafkaStorageError);
+        }
     }
 
     /// Whether a flush is under way or about to be.
@@ -361,10 +356,10 @@ impl Partition {
         state.log.take()
     }
 
-    /// What the checkpoints say of the partition; `None` when its log is closed.
+    /// What the checkpoints say of the partition; `None` when its log is closed, or out of service.
     pub fn mark(&self) -> Option<Mark> {
         let state = self.state.borrow();
-        let log = state.log.as_ref()?;
+        let log = state.log.as_ref().filter(|log| log.failure().is_none())?;
         Some(Mark {
             id: self.id.topic,
             topic: self.name.to_string(),
@@ -387,7 +382,15 @@ impl State {
         self.log.as_mut().expect("a partition that is served has its log")
     }
 
+    /// Whether the log is out of service. What is in memory about it says nothing of the disk any more.
+    fn is_failed(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.failure().is_some())
+    }
+
     fn check_append(&self, all: bool) -> Result<(), Refused> {
+        if self.is_failed() {
+            return Err(self.refuse(ErrorCode::KafkaStorageError));
+        }
         if !self.leads || self.log.is_none() {
             return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
         }
@@ -427,7 +430,10 @@ impl State {
 
     /// The log takes nothing any more: who waits is told, and told to look elsewhere.
     fn failed(&mut self, id: TopicPartition, problem: &LogError) {
-        error!(partition = %id, %problem, "a partition's log has failed; it takes no more appends");
+        // One that its directory took with it has been spoken of.
+        if !matches!(problem, LogError::Failed { .. }) {
+            error!(partition = %id, %problem, "a partition's log has failed; it takes no more appends");
+        }
         self.refuse_all(problem.code());
     }
 
@@ -444,6 +450,9 @@ impl State {
     }
 
     fn check_epoch(&self, claimed: LeaderEpoch) -> Result<(), Refused> {
+        if self.is_failed() {
+            return Err(self.refuse(ErrorCode::KafkaStorageError));
+        }
         if !self.leads || self.log.is_none() {
             return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
         }

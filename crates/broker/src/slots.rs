@@ -6,11 +6,13 @@
 use std::rc::Rc;
 
 use dohle_env::task;
+use dohle_log::LogError;
 use dohle_metadata::{Image, PartitionState};
 use dohle_types::{ErrorCode, TopicPartition};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use crate::assignments;
 use crate::cleaner;
 use crate::core::Core;
 use crate::partition::Partition;
@@ -76,7 +78,11 @@ impl Core {
             image.topics.by_id(id.topic).and_then(|topic| Some((topic, topic.partitions.get(id.partition)?)));
         let refusal = match found {
             None => Some(ErrorCode::UnknownTopicOrPartition),
-            Some((_, state)) if state.leader != self.shared().node => Some(ErrorCode::NotLeaderOrFollower),
+            Some((topic, state)) if state.leader != self.shared().node => {
+                let named = state.directory_of(self.shared().node).unwrap_or_default();
+                let offline = self.shared().log_dirs.is_offline(&topic.name, id.partition, named);
+                Some(if offline { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
+            }
             Some(_) => None,
         };
         let (Some((topic, state)), None) = (found, refusal) else {
@@ -90,12 +96,16 @@ impl Core {
         task::spawn(async move {
             let dirs = core.shared().log_dirs.clone();
             let directory = state.directory_of(core.shared().node).unwrap_or_default();
-            let opening_name = name.clone();
-            let opened = task::blocking(move || dirs.open(id, &opening_name, directory, settings)).await;
+            let (opening_name, cordoned) = (name.clone(), core.shared().lifecycle.cordoned());
+            let opened =
+                task::blocking(move || dirs.open(id, &opening_name, directory, &cordoned, settings)).await;
             let opened = match opened {
                 Ok(log) => Ok(Rc::new(Partition::new(id, name, log, &state))),
                 Err(problem) => {
-                    error!(partition = %id, %problem, "a partition cannot be opened");
+                    // That its directory is offline was said when it went.
+                    if !matches!(problem, LogError::Offline { .. }) {
+                        error!(partition = %id, %problem, "a partition cannot be opened");
+                    }
                     Err(ErrorCode::KafkaStorageError)
                 }
             };
@@ -174,6 +184,11 @@ impl Core {
         match image.topics.by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition)) {
             Some(state) => {
                 partition.follow(state, self.shared().node);
+                assignments::note(
+                    self,
+                    &partition,
+                    state.directory_of(self.shared().node).unwrap_or_default(),
+                );
                 // So may its configuration: who was being opened was not told.
                 self.refresh_settings(&image, id);
             }

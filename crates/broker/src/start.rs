@@ -1,6 +1,7 @@
 //! A broker's beginning and end: listeners bound, cores started, registered, served; drained, closed, marked clean.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,19 +10,20 @@ use std::time::Duration;
 use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, disk, task, thread};
-use dohle_log::dirs::LogDir;
 use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
 use dohle_metadata::features::Levels;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use crate::assignments::{self, Assignments};
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
 use crate::core::{Core, Limits, Mailboxes, Shared};
 use crate::flusher::Flusher;
 use crate::lifecycle::{Lifecycle, RegistrationError};
 use crate::listener::{self, ACCEPTING_CORE, BindError, Bound};
-use crate::log_dirs::LogDirs;
+use crate::log_dir_failure::{self, Alarm, Fatal};
+use crate::log_dirs::{Found, LogDirs};
 use crate::metrics::CoreMetrics;
 use crate::producer_ids::ProducerIds;
 use crate::upkeep;
@@ -35,8 +37,10 @@ pub struct BrokerOptions {
     pub env: Env,
     pub cluster_id: String,
     pub controller: ControllerHandle,
-    /// The node's log directories, opened and locked.
-    pub log_dirs: Vec<LogDir>,
+    /// The node's log directories, opened and locked, or why not.
+    pub log_dirs: Vec<Found>,
+    /// The folder without which the node cannot go on.
+    pub metadata_dir: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +67,7 @@ pub struct BrokerHandle {
 
 /// Starts a broker. It is registered, let in by the controller, and serves, when this returns.
 pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
-    let BrokerOptions { config, env, cluster_id, controller, log_dirs } = options;
+    let BrokerOptions { config, env, cluster_id, controller, log_dirs, metadata_dir } = options;
     let mut bound = Vec::new();
     let roles = config.roles();
     if roles.broker {
@@ -104,6 +108,8 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
         log_dirs,
+        alarm: Alarm::new(metadata_dir),
+        assignments: Assignments::default(),
         flusher: Flusher::start().map_err(StartError::Thread)?,
         cleaner: Cleaner::default(),
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
@@ -148,7 +154,9 @@ fn open_doors(core: &Rc<Core>, doors: Vec<Bound>) {
             error!(%problem, "a listener is not served");
         }
     }
+    task::spawn(log_dir_failure::watch(core.clone()));
     if core.config().roles().broker {
+        task::spawn(assignments::tell(core.clone()));
         let interval = u64::try_from(core.config().int("broker.heartbeat.interval.ms")).unwrap_or(2000);
         task::spawn(core.shared().lifecycle.clone().keep_alive(Duration::from_millis(interval)));
     }
@@ -183,6 +191,11 @@ impl BrokerHandle {
     /// The counters of each core.
     pub fn metrics(&self) -> &[CoreMetrics] {
         &self.metrics
+    }
+
+    /// Waits for a failure after which the node cannot go on.
+    pub async fn fatal(&self) -> Fatal {
+        self.shared.alarm.rings().await
     }
 
     pub fn shared(&self) -> &Arc<Shared> {

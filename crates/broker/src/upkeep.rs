@@ -181,6 +181,8 @@ async fn close_one(core: Rc<Core>, partition: Rc<Partition>, log: Log) -> bool {
             core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
             true
         }
+        // Its directory is marked by nobody, and recovered by whoever finds it again.
+        Err(_) if core.shared().log_dirs.is_lost(&folder) => true,
         Err(problem) => {
             error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
             false

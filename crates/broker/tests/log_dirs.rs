@@ -1,4 +1,5 @@
-//! What a log directory remembers of a topic that is gone, when another one of its name comes: nothing, wherever the power goes.
+//! What a log directory remembers of a topic that is gone, when another one of its name comes: nothing, wherever the power goes. And
+//! what is lost with a directory that fails: nothing that was stored, and nothing of another directory.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -6,15 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dohle_broker::log_dirs::{LogDirs, Mark};
+use dohle_broker::log_dirs::{Found, LogDirs, Mark};
 use dohle_env::disk::{Fault, OpenMode, SimDisk};
 use dohle_env::{Clock, Disk, Env, Rng};
-use dohle_log::dirs::LogDir;
+use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::names::FolderState;
 use dohle_log::{Log, LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_metadata::directory;
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
-    DirectoryId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, Uuid,
+    DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, Uuid,
 };
 
 const NAME: &str = "orders";
@@ -37,11 +39,11 @@ fn life(disk: &SimDisk) -> Result<LogDirs, LogError> {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: 86_400_000,
     };
-    LogDirs::new(&env, context, vec![LogDir::open(&held, Path::new("/data"))?])
+    LogDirs::new(&env, context, vec![Found::Opened(LogDir::open(&held, Path::new("/data"))?)])
 }
 
 fn open(dirs: &LogDirs, id: TopicPartition) -> Result<Log, LogError> {
-    dirs.open(id, NAME, DirectoryId::default(), Arc::default())
+    dirs.open(id, NAME, DirectoryId::default(), &[], Arc::default())
 }
 
 fn batch() -> Batch {
@@ -180,4 +182,141 @@ fn strays_keep_their_records() {
             path.display()
         );
     }
+}
+
+const SOUND: [(&str, TopicPartition); 2] = [("left", topic(0x33)), ("right", topic(0x44))];
+const ROUNDS: i64 = 3;
+
+/// Two directories on one disk; one that cannot be opened is offline.
+fn life_of_two(disk: &SimDisk) -> Result<LogDirs, LogError> {
+    let held: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (clock, _) = Clock::manual(TimestampMs(1_000_000));
+    let env = Env { clock, rng: Rng::seeded(7), disk: held.clone() };
+    let context = LogContext {
+        disk: held.clone(),
+        rng: env.rng.clone(),
+        tail: TailBudget::new(1 << 20),
+        buffers: ReadBuffers::default(),
+        producer_id_expiration_ms: 86_400_000,
+    };
+    let open = |path: &str| match LogDir::open(&held, Path::new(path)) {
+        Ok(dir) => Found::Opened(dir),
+        Err(problem) => Found::Offline { path: path.into(), problem },
+    };
+    LogDirs::new(&env, context, vec![open("/left"), open("/right")])
+}
+
+/// Fills a partition in each directory. Gives how many records of each were stored.
+fn fill_both(dirs: &LogDirs) -> [i64; 2] {
+    let mut stored = [0; 2];
+    let mut logs =
+        SOUND.map(|(name, id)| dirs.open(id, name, directory::UNASSIGNED, &[], Arc::default()).ok());
+    for _ in 0..ROUNDS {
+        for (at, log) in logs.iter_mut().enumerate() {
+            let Some(open) = log else { continue };
+            match fill(open) {
+                Ok(()) => stored[at] += RECORDS as i64,
+                Err(_) => *log = None,
+            }
+        }
+        let marks = logs.iter().zip(SOUND).filter_map(|(log, (name, id))| {
+            Some(Mark { topic: name.to_owned(), ..mark(id.topic, log.as_ref()?) })
+        });
+        // The next start verifies more than it had to.
+        _ = dirs.checkpoint(&marks.collect::<Vec<_>>());
+    }
+    stored
+}
+
+#[test]
+fn a_directory_that_fails_takes_no_other_with_it_and_loses_nothing_that_was_stored() {
+    let whole = SimDisk::new(1);
+    assert_eq!(fill_both(&life_of_two(&whole).expect("nothing fails")), [ROUNDS * RECORDS as i64; 2]);
+    let operations = whole.operations();
+    assert!(operations > 40, "{operations} operations");
+    let (mut failed, mut at_start) = (0, 0);
+    for at in 0..operations {
+        for fault in [Fault::Io, Fault::Full] {
+            let disk = SimDisk::new(1);
+            disk.fail_at(at, fault);
+            let dirs = life_of_two(&disk).expect("one directory is sound");
+            let stored = fill_both(&dirs);
+            let lost = dirs.describe_states().filter(|(_, offline)| *offline).count();
+            assert!(lost <= 1, "{fault:?} at operation {at} takes {lost} directories");
+            let all = ROUNDS * RECORDS as i64;
+            // With a directory lost from the start both partitions lie in the other one.
+            let kept = stored.iter().filter(|records| **records == all).count();
+            assert!(kept >= 1, "{fault:?} at operation {at}: {stored:?}");
+            if lost == 0 {
+                assert_eq!(
+                    stored, [all; 2],
+                    "{fault:?} at operation {at}: refused, and nobody is said to have failed"
+                );
+            }
+            failed += dirs.failed().len();
+            at_start += usize::from(lost == 1 && dirs.failed().is_empty());
+            let before = disk.operations();
+            for (path, _, _) in dirs.failed() {
+                let lies_there = |&&(name, id): &&(&str, TopicPartition)| {
+                    dirs.folder(name, id.partition).is_some_and(|folder| folder.starts_with(&path))
+                };
+                for (name, id) in SOUND.iter().filter(lies_there) {
+                    let opened = dirs.open(*id, name, directory::UNASSIGNED, &[], Arc::default());
+                    assert!(matches!(opened, Err(LogError::Offline { .. })), "{fault:?} at operation {at}");
+                    assert!(dirs.is_offline(name, id.partition, directory::UNASSIGNED));
+                }
+            }
+            assert_eq!(disk.operations(), before, "nothing is tried again in a directory that has failed");
+            drop(dirs);
+            disk.crash(at);
+            let dirs = life_of_two(&disk).expect("both directories open");
+            assert!(dirs.describe_states().all(|(_, offline)| !offline));
+            for ((name, id), stored) in SOUND.into_iter().zip(stored) {
+                let log =
+                    dirs.open(id, name, directory::UNASSIGNED, &[], Arc::default()).expect("it is back");
+                assert!(
+                    log.end_offset() >= Offset(stored),
+                    "{fault:?} at operation {at}: {name} lost records"
+                );
+            }
+        }
+    }
+    assert!(failed > 20, "{failed} directories failed while they were in use");
+    println!("{operations} operations, {failed} directories failed in use, {at_start} at the start");
+}
+
+#[test]
+fn a_partition_that_was_placed_is_not_made_anew_while_a_directory_is_offline() {
+    let disk = SimDisk::new(1);
+    let left = DirectoryId::from_u128(0x55);
+    let (name, id) = SOUND[0];
+    {
+        let held: Arc<dyn Disk> = Arc::new(disk.clone());
+        for (path, directory) in [("/left", left), ("/right", DirectoryId::from_u128(0x66))] {
+            let mut dir = LogDir::open(&held, Path::new(path)).expect("it opens");
+            let meta = MetaProperties {
+                cluster_id: "AAAAAAAAAAAAAAAAAAAAAw".to_owned(),
+                node_id: NodeId(1),
+                directory_id: Some(directory),
+            };
+            dir.write_meta(meta).expect("formatted");
+        }
+        let dirs = life_of_two(&disk).expect("both open");
+        let mut log = dirs.open(id, name, left, &[], Arc::default()).expect("made");
+        fill(&mut log).expect("stored");
+    }
+    disk.kill();
+    // Something keeps the directory from being opened.
+    let other: Arc<dyn Disk> = Arc::new(disk.clone());
+    let _locked = LogDir::open(&other, Path::new("/left")).expect("it opens for another");
+    let dirs = life_of_two(&disk).expect("one opens");
+    assert!(dirs.any_offline() && dirs.any_served());
+    for named in [left, directory::MIGRATING, directory::LOST] {
+        let opened = dirs.open(id, name, named, &[], Arc::default());
+        assert!(matches!(opened, Err(LogError::Offline { .. })), "{named}");
+    }
+    assert!(
+        dirs.open(SOUND[1].1, SOUND[1].0, directory::UNASSIGNED, &[], Arc::default()).is_ok(),
+        "a new one is made"
+    );
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dohle_env::Disk;
-use dohle_env::disk::{DiskLock, Space, read_file, replace_file};
+use dohle_env::disk::{DiskFailure, DiskLock, Guard, GuardedDisk, OpenMode, Space, read_file, replace_file};
 use dohle_types::{BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionIndex, Uuid};
 
 use crate::checkpoint::{self, Offsets, PARTITION_METADATA_FILE, read_partition_metadata};
@@ -35,9 +35,15 @@ const CLEANER_FILE: &str = "cleaner-offset-checkpoint";
 const MAX_SMALL_FILE_BYTES: u64 = 64 << 10;
 const META_VERSION: &str = "1";
 
+/// Written and removed again to see whether a directory takes writes.
+const PROBE_FILE: &str = ".dohle_probe";
+
 /// One log directory, locked against other processes until it is dropped.
+///
+/// Everything under it is reached through [`LogDir::disk`], whose first failure is the directory's: see [`dohle_env::disk::Guard`].
 pub struct LogDir {
     disk: Arc<dyn Disk>,
+    guard: Arc<Guard>,
     path: PathBuf,
     meta: Option<MetaProperties>,
     _lock: Box<dyn DiskLock>,
@@ -79,9 +85,34 @@ impl LogDir {
             }
             Err(error) => return Err(failed("locking", &lock_path)(error)),
         };
-        let mut dir = Self { disk: Arc::clone(disk), path: path.to_owned(), meta: None, _lock: lock };
+        let guarded = GuardedDisk::new(Arc::clone(disk), path);
+        let guard = Arc::clone(guarded.guard());
+        let mut dir = Self { disk: Arc::new(guarded), guard, path: path.to_owned(), meta: None, _lock: lock };
         dir.meta = dir.read_meta()?;
         Ok(dir)
+    }
+
+    /// Why nothing of the directory can be used any more, once that is so.
+    pub fn failure(&self) -> Option<&DiskFailure> {
+        self.guard.failure()
+    }
+
+    /// What tells of the directory's failures.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    /// Whether the directory takes writes. One that does not has failed when this returns. Blocks.
+    pub fn probe(&self) -> Result<(), LogError> {
+        let path = self.path.join(PROBE_FILE);
+        let disk = self.disk.as_ref();
+        let file = disk.open(&path, OpenMode::Create).map_err(failed("making", &path))?;
+        file.write_all_at(&[io::IoSlice::new(b"probe")], 0).map_err(failed("writing", &path))?;
+        let _stored = file.sync_data().map_err(failed("flushing", &path))?;
+        disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        let _stored = disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
+        self.guard.trust();
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {

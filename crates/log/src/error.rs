@@ -18,6 +18,9 @@ pub enum LogError {
     /// Something failed earlier; what was written since the last flush may be lost, so that nothing more is taken.
     #[error("the log in {} is out of service: {why}", path.display())]
     Failed { path: PathBuf, why: String },
+    /// The whole log directory is out of service: nothing of it can be said.
+    #[error("the log directory {} is offline: {why}", path.display())]
+    Offline { path: PathBuf, why: String },
     #[error("{} is in use by another process", path.display())]
     InUse { path: PathBuf },
     /// Files of this log are being renamed or deleted by work that has not come back yet. Try again after it has.

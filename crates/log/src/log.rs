@@ -145,6 +145,14 @@ impl Log {
         self.failure.as_deref()
     }
 
+    /// Takes the log out of service: its directory has failed.
+    pub fn give_up(&mut self, why: &str) {
+        if self.failure.is_none() {
+            self.failure = Some(why.to_owned());
+            self.tail.clear();
+        }
+    }
+
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         self.epochs.latest()
     }
@@ -232,8 +240,7 @@ impl Log {
     pub(crate) fn fail(&mut self, error: &LogError) {
         if self.failure.is_none() {
             tracing::error!(dir = %self.dir.display(), %error, "a log is out of service");
-            self.failure = Some(error.to_string());
-            self.tail.clear();
+            self.give_up(&error.to_string());
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Reason {
     Unserved = 11,
     /// Told to stop without waiting for what was under way.
     Forced = 12,
+    /// The metadata's disk has failed while the node ran, or that of the last log directory.
+    LostDisk = 13,
 }
 
 #[derive(Debug)]

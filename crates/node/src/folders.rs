@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dohle_broker::Found;
 use dohle_config::Config;
 use dohle_controller::format::{self, FormatRequest, InitialVoters};
 use dohle_env::Env;
+use dohle_log::LogError;
 use dohle_log::dirs::LogDir;
 use dohle_metadata::MetadataVersion;
 use dohle_metadata::features::Levels;
@@ -17,7 +19,7 @@ use crate::exit::{Failure, Reason};
 /// The folders of a node, all of one cluster and of this node.
 pub struct Folders {
     /// Those of `log.dirs`, where partitions are.
-    pub dirs: Vec<LogDir>,
+    pub dirs: Vec<Found>,
     /// The metadata's own, where it is none of them: held, because it is locked for as long as this is.
     pub metadata: Option<LogDir>,
     pub metadata_dir: PathBuf,
@@ -31,10 +33,7 @@ pub struct Folders {
 /// Opens and locks every folder, and formats those that are new.
 pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Folders, Failure> {
     let (paths, metadata_dir) = paths(config)?;
-    let mut dirs = Vec::new();
-    for path in &paths {
-        dirs.push(LogDir::open(&env.disk, path)?);
-    }
+    let (mut dirs, offline) = open_all(env, &paths, &metadata_dir)?;
     let request = FormatRequest {
         cluster_id: cluster_id.map(str::to_owned),
         node_id: config.node_id(),
@@ -49,6 +48,8 @@ pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Fold
     let own =
         dirs.iter().position(|dir| dir.path() == metadata_dir && !holds_partitions(config, &metadata_dir));
     let metadata = own.map(|at| dirs.remove(at));
+    let mut dirs: Vec<Found> = dirs.into_iter().map(Found::Opened).chain(offline).collect();
+    dirs.sort_by_key(|found| paths.iter().position(|path| path == found.path()));
     Ok(Folders {
         dirs,
         metadata,
@@ -57,6 +58,27 @@ pub fn open(env: &Env, config: &Config, cluster_id: Option<&str>) -> Result<Fold
         directory_id: made.directory_id,
         new,
     })
+}
+
+/// Opens every folder. One of several that cannot be is offline while the others are served, as in Kafka; not the metadata's, and not
+/// on a first start, whose configuration is wrong then.
+fn open_all(env: &Env, paths: &[PathBuf], metadata_dir: &Path) -> Result<(Vec<LogDir>, Vec<Found>), Failure> {
+    let (mut dirs, mut offline) = (Vec::new(), Vec::new());
+    for path in paths {
+        match LogDir::open(&env.disk, path) {
+            Ok(dir) => dirs.push(dir),
+            // A person has to say which of the two processes is meant to have it.
+            Err(problem @ LogError::InUse { .. }) => return Err(problem.into()),
+            Err(problem) if path == metadata_dir => return Err(problem.into()),
+            Err(problem) => offline.push((path.clone(), problem)),
+        }
+    }
+    if dirs.iter().all(|dir| dir.meta().is_none())
+        && let Some((_, problem)) = offline.pop()
+    {
+        return Err(problem.into());
+    }
+    Ok((dirs, offline.into_iter().map(|(path, problem)| Found::Offline { path, problem }).collect()))
 }
 
 /// The log directories and the metadata's, absolute and without repetitions; and the metadata's.

@@ -1,6 +1,6 @@
 //! The numbers of the node's parts under their names. The parts count, or know; they are asked when somebody reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dohle_broker::BrokerHandle;
@@ -69,6 +69,13 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         gauge(names::LEADER_COUNT, numbers.led);
         gauge(names::UNDER_REPLICATED, numbers.under_replicated);
         gauge(names::UNDER_MIN_ISR, numbers.under_min_isr);
+        gauge(names::OFFLINE_REPLICAS, numbers.offline);
+        let directories: Vec<_> = shared.log_dirs.describe_states().collect();
+        gauge(names::OFFLINE_LOG_DIRS, directories.iter().filter(|(_, offline)| *offline).count());
+        for (path, offline) in directories {
+            report.gauge(names::LOG_DIR_OFFLINE, &[&path.to_string_lossy()], float(u64::from(offline)));
+        }
+        let mut gauge = |metric, value: usize| report.gauge(metric, &[], float(value as u64));
         gauge(names::REQUEST_MEMORY, shared.budget.used());
         let cleaner = shared.cleaner.numbers();
         gauge(names::UNCLEANABLE_PARTITIONS, cleaner.uncleanable);
@@ -163,7 +170,7 @@ fn of_apis(report: &mut Report, cores: &[CoreMetrics]) {
     report.counter(names::FAILED_FETCH_REQUESTS, &[], failed[&ApiKey::Fetch.code()]);
 }
 
-/// Each open partition's log, and what is out of service.
+/// Each open partition's log.
 fn of_logs(logs: &[LogNumbers]) -> Report {
     let mut report = Report::default();
     for log in logs {
@@ -181,12 +188,8 @@ fn of_logs(logs: &[LogNumbers]) -> Report {
             report.gauge(names::LOG_DAMAGED_BYTES, &[&log.topic, &partition, &first, &last], bytes);
         }
     }
-    let failed = || logs.iter().filter(|log| log.failed);
-    let folders: BTreeSet<_> = failed().filter_map(|log| log.folder.parent()).collect();
     let damages = logs.iter().map(|log| log.damaged.len() as u64).sum();
     report.gauge(names::LOG_DAMAGES, &[], float(damages));
-    report.gauge(names::OFFLINE_REPLICAS, &[], float(failed().count() as u64));
-    report.gauge(names::OFFLINE_LOG_DIRS, &[], float(folders.len() as u64));
     report
 }
 

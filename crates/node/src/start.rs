@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dohle_broker::{BrokerHandle, BrokerOptions};
+use dohle_broker::{BrokerHandle, BrokerOptions, Fatal};
 use dohle_config::{Config, Loaded};
 use dohle_controller::{ControllerHandle, ControllerListener};
 use dohle_env::{Env, Tick, net, task, thread};
@@ -77,7 +77,10 @@ async fn live(env: Env, config: Arc<Config>, cluster_id: Option<String>, began: 
     };
     node.health.set(Status::Ready);
     announce(&node, &place, env.clock.tick().since(began));
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        failure = lost(&node) => halt(failure, &config),
+    };
     info!(signal = name, "stopping; once more to stop at once");
     node.health.set(Status::Stopping);
     let drain = u64::try_from(config.long("dohle.shutdown.drain.ms")).unwrap_or(0);
@@ -133,6 +136,7 @@ async fn start(env: &Env, config: &Arc<Config>, cluster_id: Option<&str>) -> Res
         cluster_id: cluster_id.clone(),
         controller: controller.clone(),
         log_dirs: dirs,
+        metadata_dir: metadata_dir.clone(),
     };
     let broker = match dohle_broker::start(options).await {
         Ok(broker) => broker,
@@ -163,6 +167,34 @@ async fn stop(node: Node, drain: Duration) -> bool {
     }
     info!(clean, "stopped");
     clean
+}
+
+/// Waits for a failure of a disk without which the node cannot go on.
+async fn lost(node: &Node) -> Failure {
+    let mut metadata = node.controller.watch_status();
+    let of_metadata = async {
+        loop {
+            if let Some(why) = metadata.borrow_and_update().offline.clone() {
+                return Failure::new(Reason::LostDisk, format!("the metadata log has failed: {why}"));
+            }
+            if metadata.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    tokio::select! {
+        failure = of_metadata => failure,
+        Fatal { what, failure } = node.broker.fatal() => {
+            Failure::new(Reason::LostDisk, format!("{what}: {failure}"))
+        }
+    }
+}
+
+/// Ends the process now: what was acknowledged is stored, and what its disk does not take any more cannot be closed.
+fn halt(failure: Failure, config: &Config) -> ! {
+    let failure = if logs_json(config) { failure.log() } else { failure };
+    failure.tell();
+    std::process::exit(i32::from(Reason::LostDisk as u8))
 }
 
 /// Ends the process now, with whatever its threads are doing. Logs that were not closed are recovered by the next start.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dohle_metadata::Image;
-use dohle_types::{PartitionIndex, TopicPartition};
+use dohle_types::{ErrorCode, PartitionIndex, TopicPartition};
 use dohle_wire::Text;
 use dohle_wire::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use dohle_wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 
+use crate::log_dirs::Described;
 use crate::request::Context;
 
 /// The partitions of each topic in a directory, with their sizes.
@@ -28,9 +29,9 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
         });
         // A partition that cannot be opened is told of by nobody, as in Kafka.
         let Ok(Some((folder, size))) = answer.await else { continue };
-        let Some(at) = described.iter().position(|directory| folder.starts_with(&directory.path)) else {
-            continue;
-        };
+        // Nor is anything in a directory that is offline.
+        let holds = |directory: &Described| !directory.offline && folder.starts_with(&directory.path);
+        let Some(at) = described.iter().position(holds) else { continue };
         sizes[at].entry(name).or_default().push(DescribeLogDirsPartition {
             partition_index: id.partition.get(),
             partition_size: i64::try_from(size).unwrap_or(i64::MAX),
@@ -48,6 +49,7 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
                 .collect(),
             total_bytes: bytes(directory.total),
             usable_bytes: bytes(directory.available),
+            error_code: if directory.offline { ErrorCode::KafkaStorageError.code() } else { 0 },
             is_cordoned: directory.id.is_some_and(|id| cordoned.contains(&id)),
             ..Default::default()
         }

@@ -9,6 +9,7 @@
 //! - writes that were not synced may survive a crash in any combination, torn at any byte;
 //! - after a sync has failed, the file's unsynced bytes are lost, and syncing again proves nothing.
 
+mod guarded;
 mod real;
 mod sim;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use dohle_types::TimestampMs;
 
+pub use guarded::{DiskFailure, Guard, GuardedDisk};
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk};
 

@@ -1,0 +1,355 @@
+//! A node with two log directories, one of them on a disk that fills up: what lies there is refused, everything else is served, and
+//! after the disk has room again all that was acknowledged is there.
+//!
+//! The small disk is a tmpfs, which only root may mount. Where nobody may, the test says so loudly; on CI it fails.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dohle_records::{BatchBuilder, Compression, parse_batches};
+use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_protocol::connection::Connection;
+use dohle_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use dohle_wire::RecordBytes;
+use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use dohle_wire::messages::describe_log_dirs_response::DescribeLogDirsResult;
+use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use dohle_wire::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use dohle_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+
+const TOPIC: &str = "spread";
+const PARTITIONS: i32 = 4;
+const VALUE_BYTES: usize = 20_000;
+const STORAGE: i16 = ErrorCode::KafkaStorageError.code();
+/// How long news may take to reach everybody on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A small disk, gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a folder");
+        let size = format!("size={size}");
+        let mount = |sudo: &[&str]| {
+            let mut words = sudo.iter().copied().chain(["mount", "-t", "tmpfs", "-o", &size, "tmpfs"]);
+            let mut command = Command::new(words.next().expect("a program"));
+            command.args(words).arg(at).output().is_ok_and(|output| output.status.success())
+        };
+        if mount(&[]) {
+            return Some(Self(at.to_owned()));
+        }
+        if mount(&["sudo", "-n"]) {
+            let open = Command::new("sudo").args(["-n", "chmod", "777"]).arg(at).status();
+            assert!(open.is_ok_and(|status| status.success()), "the small disk is ours");
+            return Some(Self(at.to_owned()));
+        }
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            let _ = Command::new("sudo").args(["-n", "umount", "-l"]).arg(&self.0).status();
+        }
+    }
+}
+
+/// Two directories: one with the metadata, on a large disk, and a small one.
+struct World {
+    // Before the disk, so that it is dead when its files go.
+    target: Target,
+    _disk: SmallDisk,
+    small: PathBuf,
+    filler: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
+        let mounted = folder.path().join("mounted");
+        let Some(disk) = SmallDisk::mount(&mounted, "3m") else {
+            assert!(std::env::var_os("CI").is_none(), "CI has to be able to mount a small disk");
+            eprintln!(
+                "\n*** SKIPPED: nobody may mount a tmpfs here; a full log directory was NOT tested ***\n"
+            );
+            return None;
+        };
+        let (small, large) = (mounted.join("logs"), folder.path().join("large"));
+        let filler = mounted.join("filler");
+        std::fs::write(&filler, vec![0; 1 << 20]).expect("room for the filler");
+        let dirs = format!("{},{}", large.display(), small.display());
+        let metadata = large.display().to_string();
+        let settings = [("log.dirs", dirs.as_str()), ("metadata.log.dir", &metadata)];
+        let target = Target::with(Given::ByFile, &settings);
+        Some(Self { target, _disk: disk, small, filler, _folder: folder })
+    }
+
+    fn client(&self) -> Connection {
+        Connection::open(self.target.bootstrap().parse::<SocketAddr>().expect("an address"))
+    }
+
+    fn free_space(&self) {
+        std::fs::remove_file(&self.filler).expect("the filler");
+    }
+}
+
+/// A topic whose partitions all have their folders.
+fn create(client: &mut Connection) {
+    let topic = CreatableTopic {
+        name: TOPIC.into(),
+        num_partitions: PARTITIONS,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    assert_eq!(client.ask(&request, 4).expect("an answer").topics[0].error_code, 0);
+    for partition in 0..PARTITIONS {
+        eventually("folders", || latest(client, partition), |found| *found == (0, 0));
+    }
+}
+
+/// The partitions in a directory, by their folders.
+fn partitions_in(dir: &Path) -> Vec<i32> {
+    let lies_there = |partition: &i32| dir.join(format!("{TOPIC}-{partition}")).is_dir();
+    (0..PARTITIONS).filter(lies_there).collect()
+}
+
+fn produce(client: &mut Connection, index: i32, number: i64) -> (i16, i64) {
+    let mut value = number.to_be_bytes().to_vec();
+    value.resize(VALUE_BYTES, 0xAA);
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
+    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
+    let data =
+        PartitionProduceData { index, records: Some(RecordBytes::from(records)), ..Default::default() };
+    let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
+    let response = client.ask(&request, 9).expect("an answer");
+    let answer = &response.responses[0].partition_responses[0];
+    (answer.error_code, answer.base_offset)
+}
+
+/// The error, and the numbers of the records from an offset on.
+fn fetch(client: &mut Connection, partition: i32, from: i64) -> (i16, Vec<i64>) {
+    let asked = FetchPartition {
+        partition,
+        fetch_offset: from,
+        partition_max_bytes: 10 << 20,
+        current_leader_epoch: -1,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![asked], ..Default::default() };
+    let fetch = FetchRequest {
+        replica_id: -1,
+        max_bytes: 10 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let response = client.ask(&fetch, 11).expect("an answer");
+    let answer = &response.responses[0].partitions[0];
+    let bytes = answer.records.clone().unwrap_or_default().into_bytes();
+    let mut numbers = Vec::new();
+    for batch in parse_batches(bytes) {
+        for record in batch.expect("a batch").records(1 << 20) {
+            let record = record.expect("a record");
+            let value = record.value.expect("a value");
+            let number = i64::from_be_bytes(value[..8].try_into().expect("eight bytes"));
+            assert_eq!(record.offset, Offset(number), "partition {partition}");
+            numbers.push(number);
+        }
+    }
+    (answer.error_code, numbers)
+}
+
+fn latest(client: &mut Connection, partition_index: i32) -> (i16, i64) {
+    let partition = ListOffsetsPartition {
+        partition_index,
+        timestamp: -1,
+        current_leader_epoch: -1,
+        ..Default::default()
+    };
+    let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let response = client.ask(&request, 5).expect("an answer");
+    let answer = &response.topics[0].partitions[0];
+    (answer.error_code, answer.offset)
+}
+
+/// The error and the leader of each partition.
+fn leaders(client: &mut Connection) -> Vec<(i16, i32, Vec<i32>)> {
+    let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    let response = client.ask(&request, 9).expect("an answer");
+    let mut partitions = response.topics[0].partitions.clone();
+    partitions.sort_by_key(|partition| partition.partition_index);
+    partitions.into_iter().map(|p| (p.error_code, p.leader_id, p.offline_replicas)).collect()
+}
+
+fn described(client: &mut Connection, path: &Path) -> DescribeLogDirsResult {
+    // Of all topics.
+    let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
+    let response: DescribeLogDirsResponse = client.ask(&request, 4).expect("an answer");
+    let path = path.to_str().expect("UTF-8");
+    response.results.into_iter().find(|result| &*result.log_dir == path).expect("the directory is described")
+}
+
+fn eventually<T: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = look();
+        if wanted(&found) {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}: {found:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn write_one_each(client: &mut Connection) -> Vec<i64> {
+    (0..PARTITIONS).for_each(|partition| assert_eq!(produce(client, partition, 0), (0, 0)));
+    vec![1; PARTITIONS as usize]
+}
+
+/// Fills the small disk through one of its partitions. Gives how many records of each partition were acknowledged.
+fn fill(client: &mut Connection, small: &[i32]) -> Vec<i64> {
+    let mut ends = write_one_each(client);
+    let full = small[0];
+    loop {
+        let number = ends[full as usize];
+        match produce(client, full, number) {
+            (0, offset) => assert_eq!(offset, number),
+            (code, _) => {
+                assert_eq!(code, STORAGE, "what the full disk answers");
+                break;
+            }
+        }
+        ends[full as usize] += 1;
+        assert!(number < 1000, "the disk does not get full");
+    }
+    assert!(ends[full as usize] > 10, "{ends:?}");
+    ends
+}
+
+/// What lies in a directory that is offline is refused, and everything else is served.
+fn check_lost(client: &mut Connection, dir: &Path, small: &[i32], ends: &mut [i64]) {
+    eventually(
+        "leaders",
+        || leaders(client),
+        |leaders| {
+            small.iter().all(|&p| leaders[p as usize] == (ErrorCode::LeaderNotAvailable.code(), -1, vec![1]))
+        },
+    );
+    for &partition in small {
+        assert_eq!(produce(client, partition, 0).0, STORAGE);
+        assert_eq!(fetch(client, partition, 0).0, STORAGE);
+        assert_eq!(latest(client, partition).0, STORAGE);
+    }
+    let lost = described(client, dir);
+    assert_eq!((lost.error_code, lost.topics.len()), (STORAGE, 0), "{lost:?}");
+    for partition in (0..PARTITIONS).filter(|partition| !small.contains(partition)) {
+        let end = &mut ends[partition as usize];
+        assert_eq!(produce(client, partition, *end), (0, *end), "the other directory serves on");
+        *end += 1;
+        assert_eq!(fetch(client, partition, 0), (0, (0..*end).collect()));
+        assert_eq!(leaders(client)[partition as usize], (0, 1, vec![]));
+    }
+}
+
+/// All that was acknowledged is there, in order, and the next record can be written.
+fn check_back(client: &mut Connection, dir: &Path, small: &[i32], ends: &[i64]) {
+    eventually("leaders", || leaders(client), |leaders| leaders.iter().all(|l| *l == (0, 1, vec![])));
+    for partition in 0..PARTITIONS {
+        let acknowledged = ends[partition as usize];
+        let mut found = Vec::new();
+        loop {
+            let (code, more) = fetch(client, partition, found.len() as i64);
+            assert_eq!(code, 0, "partition {partition}");
+            if more.is_empty() {
+                break;
+            }
+            found.extend(more);
+        }
+        let end = found.len() as i64;
+        assert!(end >= acknowledged, "partition {partition}: {end} of {acknowledged}");
+        assert!(small.contains(&partition) || end == acknowledged, "partition {partition}");
+        assert_eq!(found, (0..end).collect::<Vec<_>>());
+        assert_eq!(produce(client, partition, end), (0, end));
+    }
+    let back = described(client, dir);
+    let partitions: usize = back.topics.iter().map(|topic| topic.partitions.len()).sum();
+    assert_eq!((back.error_code, partitions), (0, small.len()), "{back:?}");
+    assert!(back.total_bytes > 0 && back.usable_bytes > 0, "{back:?}");
+}
+
+#[test]
+fn a_full_directory_is_lost_alone_and_comes_back_with_a_restart() {
+    let Some(mut world) = World::new() else { return };
+    let mut client = world.client();
+    create(&mut client);
+    let small = partitions_in(&world.small);
+    assert_eq!(small.len(), 2, "partitions go where the fewest are: {small:?}");
+    let mut ends = fill(&mut client, &small);
+    check_lost(&mut client, &world.small, &small, &mut ends);
+    world.free_space();
+    world.target.stop();
+    assert!(!world.small.join(".kafka_cleanshutdown").exists(), "a lost directory was not closed cleanly");
+    world.target.restart();
+    check_back(&mut world.client(), &world.small, &small, &ends);
+}
+
+#[test]
+fn a_directory_that_cannot_be_opened_is_offline_and_the_other_serves() {
+    let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let dirs = format!("{},{}", first.display(), second.display());
+    let mut target = Target::with(Given::ByFile, &[("log.dirs", &dirs)]);
+    let open = |target: &Target| Connection::open(target.bootstrap().parse().expect("an address"));
+    create(&mut open(&target));
+    let mut ends = write_one_each(&mut open(&target));
+    let there = partitions_in(&second);
+    assert_eq!(there.len(), 2, "{there:?}");
+    target.stop();
+    let meta = second.join("meta.properties");
+    let good = std::fs::read(&meta).expect("formatted");
+    std::fs::write(&meta, "version=1\nnode.id=x\n").expect("writable");
+    target.restart();
+    check_lost(&mut open(&target), &second, &there, &mut ends);
+    assert_eq!(std::fs::read(&meta).expect("there"), b"version=1\nnode.id=x\n", "it stays as it is");
+    target.stop();
+    std::fs::write(&meta, good).expect("writable");
+    target.restart();
+    check_back(&mut open(&target), &second, &there, &ends);
+}
+
+#[test]
+fn a_node_that_loses_the_directory_of_its_metadata_ends() {
+    let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
+    let dir = folder.path().join("only");
+    let target = Target::with(Given::ByFile, &[("log.dirs", dir.to_str().expect("UTF-8"))]);
+    let at: SocketAddr = target.bootstrap().parse().expect("an address");
+    let mut client = Connection::open(at);
+    create(&mut client);
+    // As Kafka's own tests take a directory away.
+    std::fs::rename(&dir, folder.path().join("away")).expect("renamed");
+    std::fs::write(&dir, "").expect("a file in its place");
+    let (code, _) = produce(&mut client, 0, 0);
+    assert!([0, STORAGE].contains(&code), "{code}");
+    eventually("the end of the node", || std::net::TcpStream::connect(at).is_err(), |ended| *ended);
+    let log = std::fs::read_to_string(target.folder().join("broker.log")).expect("its log");
+    assert!(log.contains("the log directory that holds the metadata has failed"), "{log}");
+}
