@@ -164,8 +164,6 @@ impl Segment {
         // Its file may have been looked for before there was anything to write to it.
         self.has_no_aborted = false;
         Arc::make_mut(self.indexes.as_mut().expect("in memory")).aborted.push(aborted);
-        // It may have been asked while it had none, before it was appended to again.
-        self.has_no_aborted = false;
     }
 
     /// Ends the time index with the largest timestamp, as a segment has it that is closed.
