@@ -206,17 +206,32 @@ impl Log {
     }
 
     /// As [`Log::close`], for a log that may not have changed since it was opened: what the next opening makes anew in no time (the
-    /// indexes of a short segment, a leader epoch in which nothing was written) is not stored then.
+    /// indexes of a short segment, a leader epoch in which nothing was written) is not stored then. Records without an index file
+    /// are not left so: Kafka takes that for damage.
     pub fn leave(self) -> Result<Closed, LogError> {
         self.check_usable()?;
+        let has_index = self.has_index_files()?;
         let active = self.segments.back().expect("a log has an active segment");
         let is_cheap = active.indexes.is_none() || active.size <= SHORT_WALK_BYTES;
         let is_stored =
             self.flushing.is_none() && self.recovery_point == self.end && self.dirty.has_no_files();
-        if self.end == self.found_end && is_cheap && is_stored && !self.compaction.is_running() {
+        if self.end == self.found_end && is_cheap && has_index && is_stored && !self.compaction.is_running() {
             return Ok(Closed { recovery_point: self.end, log_start: self.start });
         }
         self.close()
+    }
+
+    /// Whether the active segment's index files are there, if it has records.
+    fn has_index_files(&self) -> Result<bool, LogError> {
+        let active = self.segments.back().expect("a log has an active segment");
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = self.path(active.base, kind);
+            let is_there = || self.disk().metadata(&path).map_err(failed("looking for", &path));
+            if active.size > 0 && is_there()?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Renames the folder to `<name>.<unique>-delete`, durably. The caller removes it after `file.delete.delay.ms`.

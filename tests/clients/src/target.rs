@@ -143,9 +143,10 @@ impl Target {
     /// Starts the broker on its folder and port and waits until it answers; how long that took.
     pub fn restart(&mut self) -> Duration {
         assert!(self.process.is_none(), "the broker runs already");
+        // Which may build the broker first.
+        let mut command = self.command();
         let began = Instant::now();
-        let mut process =
-            Process::start("the broker", &mut self.command(), &self.folder.path().join("broker.log"));
+        let mut process = Process::start("the broker", &mut command, &self.folder.path().join("broker.log"));
         while !answers(self.port) {
             if let Some(status) = process.ended() {
                 panic!("the broker ended at its start: {status}\n{}", process.log_tail());
