@@ -10,7 +10,6 @@
 //! | [`unserved`] | what a configuration may ask for that this version does not do |
 //! | [`signals`] | SIGTERM and Ctrl-C |
 //! | [`metrics`] | the numbers of the node's parts under their names |
-//! | [`allocator`] | what the allocator keeps |
 //! | [`banner`] | the first lines a person sees |
 //! | [`storage`] | `dohle storage`, as Kafka's `kafka-storage.sh` |
 //! | [`exit`] | how it ends: one sentence and a number for each reason |
@@ -20,7 +19,6 @@
 //! The allocator is the system's: an idle node holds 1.5 MiB of memory with it and 13.6 MiB with mimalloc, whose arenas are made of
 //! huge pages unless the environment forbids it.
 
-mod allocator;
 mod banner;
 mod cli;
 mod clock;
@@ -42,10 +40,7 @@ use cli::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
-        Command::Start(options) => {
-            allocator::settle();
-            start::run(options)
-        }
+        Command::Start(options) => start::run(options),
         Command::Storage(command) => storage::run(command),
         Command::Config(options) => settings::show(&options),
     };
