@@ -229,7 +229,10 @@ impl Checker {
     pub fn expel(&self, members: &mut [Member], marks: &mut Marks) {
         let owners = members.iter_mut().filter(|member| !member.owned.is_empty() && !member.void);
         for member in owners {
-            let is_classic = matches!(member.protocol, Protocol::Classic(_));
+            let (is_classic, joins) = match &member.protocol {
+                Protocol::Classic(client) => (true, client.is_joining()),
+                Protocol::Consumer(_) => (false, false),
+            };
             // Who keeps what it has while it joins again is in the epoch that it joined, before it is given anything in it.
             let known = [member.epoch, member.given_at];
             let moved = is_classic
@@ -238,10 +241,11 @@ impl Checker {
             let late = moved && !converted && member.instance.is_some();
             marks.sometimes("a change of the protocol moves a member that owns partitions", converted);
             marks.sometimes("a static member is late, and the group goes on with it", late);
-            if converted || late || !self.stored.has_member(&member.group, &member.id) {
-                member.void = true;
-                marks.hit("a group goes on without a member that owns partitions");
-            }
+            let is_gone = !self.stored.has_member(&member.group, &member.id);
+            member.void |= converted || late || is_gone;
+            // With a member whose protocol it has changed, or whose join it has answered just now, it goes on.
+            let without = is_gone || late && !joins;
+            marks.sometimes("a group goes on without a member that owns partitions", without);
         }
     }
 

@@ -65,6 +65,11 @@ impl Client {
         self.settings
     }
 
+    /// Whether it has asked to join, and not been answered.
+    pub fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining)
+    }
+
     pub fn is_stable(&self) -> bool {
         self.stage == Stage::Stable
     }
