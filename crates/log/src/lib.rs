@@ -14,7 +14,7 @@
 //!
 //! Read in this order: [`Log`] (`log.rs`) what it holds; `append.rs`, `flush.rs`, `read.rs` the data path; `segment.rs`, `index.rs`,
 //! `frame.rs` the files; `survey.rs`, `damage.rs` what cannot be read of them; `recovery.rs`, `replay.rs` opening; `truncate.rs`,
-//! `retention.rs`, `compaction/` going back and letting go; [`dirs`] what a log
+//! `retention.rs`, `compaction/` going back and letting go; [`future`] moving to another directory; [`dirs`] what a log
 //! directory holds beside the logs. The formats are drawn in `docs/formats/`, recovery is told in `docs/paths/recovery.md`.
 
 mod aborted;
@@ -28,6 +28,7 @@ mod epochs;
 mod error;
 mod flush;
 mod frame;
+pub mod future;
 mod index;
 mod leftovers;
 mod log;

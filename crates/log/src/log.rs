@@ -67,6 +67,8 @@ pub struct Log {
     pub(crate) compaction: Underway,
     /// Whether a segment was closed since that was last asked.
     pub(crate) rolled: bool,
+    /// How often bytes were cut off or replaced by others.
+    pub(crate) rewrites: u64,
     /// Why nothing more is taken, once that is so.
     pub(crate) failure: Option<String>,
 }
@@ -215,6 +217,7 @@ impl Log {
             garbage: Garbage::default(),
             compaction: Underway::default(),
             rolled: false,
+            rewrites: 0,
             failure: None,
         };
         log.push_segment(start, now);

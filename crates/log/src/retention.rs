@@ -37,6 +37,11 @@ impl Garbage {
     pub fn is_underway(&self) -> bool {
         self.underway || !self.retired.is_empty()
     }
+
+    /// Whether files are being renamed or removed on another thread.
+    pub fn is_busy(&self) -> bool {
+        self.underway
+    }
 }
 
 /// What maintaining a log has come to.

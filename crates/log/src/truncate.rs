@@ -58,6 +58,7 @@ impl Log {
             let created = log.segments.back().map_or(TimestampMs(0), |segment| segment.created);
             log.remove_segments_from(0)?;
             log.drop_snapshots_after(Offset::NONE)?;
+            log.rewrites += 1;
             log.epochs.clear();
             log.producers.clear();
             log.tail.clear();
@@ -86,6 +87,7 @@ impl Log {
     }
 
     fn cut_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
+        self.rewrites += 1;
         let at = self.segment_of(offset);
         self.remove_segments_from(at + 1)?;
         self.load_active()?;

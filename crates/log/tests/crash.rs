@@ -98,9 +98,7 @@ fn one_seed_is_one_run() {
         workload.run();
         workload.log = None;
         disk.crash(seed);
-        let settings = workload.world.settings.clone();
-        workload.world = World::on(disk);
-        workload.world.settings = settings;
+        workload.world = workload.world.in_another_life(disk);
         let mut log = workload.world.open(workload.recovery(false)).unwrap();
         read_all(&mut log).iter().map(identity).collect::<Vec<_>>()
     };

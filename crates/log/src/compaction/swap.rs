@@ -69,6 +69,7 @@ impl Log {
             return Err(Box::new(group));
         }
         let CleanedGroup { token, sources, mut segment, .. } = group;
+        self.rewrites += 1;
         self.quarantine.forget_segments(segment.base, self.segment_end(at + sources.len() - 1));
         let old: Vec<_> = self.segments.drain(at..at + sources.len()).collect();
         segment.created = old[0].created;

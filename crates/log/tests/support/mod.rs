@@ -61,7 +61,12 @@ pub struct World {
     pub disk: SimDisk,
     pub context: LogContext,
     pub settings: TopicSettings,
+    /// The log directory that the cluster's metadata names.
+    pub assigned: &'static str,
 }
+
+/// The log directories; most tests need the first one only.
+pub const ROOTS: [&str; 2] = ["/data", "/other"];
 
 impl World {
     pub fn new(seed: u64) -> Self {
@@ -76,21 +81,42 @@ impl World {
             buffers: ReadBuffers::default(),
             producer_id_expiration_ms: DAY_MS,
         };
-        Self { disk, context, settings: TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() } }
+        let settings = TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() };
+        Self { disk, context, settings, assigned: ROOTS[0] }
+    }
+
+    /// The same log after a restart on this disk.
+    pub fn in_another_life(&self, disk: SimDisk) -> Self {
+        Self { settings: self.settings.clone(), assigned: self.assigned, ..Self::on(disk) }
+    }
+
+    /// The log directory that holds the log; of two the one that the metadata names.
+    pub fn root(&self) -> &'static str {
+        let holds = |root: &&&str| exists(self, &Path::new(**root).join("orders-0"));
+        match ROOTS.iter().filter(holds).collect::<Vec<_>>()[..] {
+            [root] => root,
+            _ => self.assigned,
+        }
+    }
+
+    pub fn other_root(&self) -> &'static str {
+        if self.root() == ROOTS[0] { ROOTS[1] } else { ROOTS[0] }
     }
 
     pub fn open(&self, recovery: Recovery) -> Result<Log, LogError> {
-        if let Err(source) = self.make_root() {
-            return Err(LogError::Io { action: "making", path: PathBuf::from("/data"), source });
+        let root = self.root();
+        if let Err(source) = self.make_root(root) {
+            return Err(LogError::Io { action: "making", path: PathBuf::from(root), source });
         }
-        Log::open(&self.context, folder(), TOPIC, Arc::new(self.settings.clone()), recovery, ms(1000))
+        let folder = Path::new(root).join("orders-0");
+        Log::open(&self.context, folder, TOPIC, Arc::new(self.settings.clone()), recovery, ms(1000))
     }
 
-    /// The log directory, as formatting it leaves it.
-    fn make_root(&self) -> std::io::Result<()> {
+    /// A log directory, as formatting it leaves it.
+    pub fn make_root(&self, root: &str) -> std::io::Result<()> {
         let disk = &self.context.disk;
-        if disk.metadata(Path::new("/data"))?.is_none() {
-            disk.create_dir_all(Path::new("/data"))?;
+        if disk.metadata(Path::new(root))?.is_none() {
+            disk.create_dir_all(Path::new(root))?;
             let _stored = disk.sync_dir(Path::new("/"))?;
         }
         Ok(())

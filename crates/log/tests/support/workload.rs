@@ -2,6 +2,8 @@
 //!
 //! The driver does what a broker has to do: it acknowledges by [`Durable`] only, and stores the checkpoints when the log says so.
 
+mod relocation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -85,7 +87,7 @@ impl Workload {
 
     pub fn step(&mut self) -> Step {
         self.now += 10;
-        match self.chance(20) {
+        match self.chance(21) {
             0..=8 => self.append(),
             9..=11 => self.flush(),
             12 | 13 => self.maintain(),
@@ -94,6 +96,7 @@ impl Workload {
             16 => self.checkpoint(),
             17 => self.close_and_open(),
             18 => self.new_leader(),
+            19 => self.relocate(),
             _ => self.flush_while_appending(),
         }
     }
@@ -274,10 +277,14 @@ impl Workload {
     }
 
     fn store(&self, recovery_point: Offset, start: Offset) -> Step {
+        self.store_in(self.world.root(), recovery_point, start)
+    }
+
+    fn store_in(&self, root: &str, recovery_point: Offset, start: Offset) -> Step {
         let of = |offset| Offsets::from([("orders", PartitionIndex(0), offset)]);
-        let disk = &self.world.disk;
-        checkpoint::write(disk, Path::new("/data/recovery-point-offset-checkpoint"), &of(recovery_point))?;
-        checkpoint::write(disk, Path::new("/data/log-start-offset-checkpoint"), &of(start))?;
+        let (disk, root) = (&self.world.disk, Path::new(root));
+        checkpoint::write(disk, &root.join("recovery-point-offset-checkpoint"), &of(recovery_point))?;
+        checkpoint::write(disk, &root.join("log-start-offset-checkpoint"), &of(start))?;
         Ok(())
     }
 
@@ -291,7 +298,7 @@ impl Workload {
     pub fn recovery(&self, clean: bool) -> Recovery {
         let disk: &dyn Disk = &self.world.disk;
         let read = |name: &str| {
-            let offsets = checkpoint::read(disk, &Path::new("/data").join(name)).unwrap();
+            let offsets = checkpoint::read(disk, &Path::new(self.world.root()).join(name)).unwrap();
             offsets.values().next().unwrap_or(Offset::ZERO)
         };
         let recovery_point = read("recovery-point-offset-checkpoint");
@@ -352,19 +359,15 @@ impl Workload {
             let _log = self.world.open(self.recovery(false)).map_err(|error| error.to_string())?;
             self.world.disk.operations()
         };
-        let intact = std::mem::replace(&mut self.world, World::on(before.clone())).settings;
-        self.world.settings = intact.clone();
         if operations > 0 {
             let disk = before.fork();
             disk.fail_at(seed % operations, Fault::Crash);
-            self.world = World::on(disk.clone());
-            self.world.settings = intact.clone();
+            self.world = self.world.in_another_life(disk.clone());
             let _crashed = self.world.open(self.recovery(false));
             disk.crash(seed);
             self.check()?;
         }
-        self.world = World::on(before);
-        self.world.settings = intact;
+        self.world = self.world.in_another_life(before);
         self.check()
     }
 
