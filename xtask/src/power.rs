@@ -37,6 +37,12 @@ const BUGS: &[(&str, &str)] = &[
     ("compaction_output_nameless", "and so are its names"),
     ("compaction_swap_unsynced", "`.swap` names are durable before the old files lose theirs"),
     ("compaction_log_unordered", "the log has its name before its indexes have theirs"),
+    (
+        "believed_after_failed_flush",
+        "what is not known to be flushed is written again before it is flushed: a flush may have failed",
+    ),
+    ("names_believed", "so are the names that a process has left to the kernel"),
+    ("snapshot_believed", "snapshots of producers at the ends of such segments are made anew"),
 ];
 
 /// The mistakes that a broker under load shows within [`CUTS_FOR_BUGS`] cuts.

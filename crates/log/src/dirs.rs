@@ -139,16 +139,19 @@ impl LogDir {
         Ok(())
     }
 
-    /// Reads `.kafka_cleanshutdown` and removes it durably: from here on the directory is in use.
+    /// Reads `.kafka_cleanshutdown` and removes it durably: from here on the directory is in use. All names in it are stored then as they are
+    /// seen: a process that was killed may have left that to the kernel, the removal of this file too.
     pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, LogError> {
         let path = self.path.join(CLEAN_SHUTDOWN_FILE);
         let contents =
             read_file(self.disk.as_ref(), &path, MAX_SMALL_FILE_BYTES).map_err(failed("reading", &path))?;
-        let Some(contents) = contents else { return Ok(None) };
-        self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        if contents.is_some() {
+            self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        }
         if !cfg!(dohle_bug = "clean_shutdown_stays") {
             let _stored = self.disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
         }
+        let Some(contents) = contents else { return Ok(None) };
         let fields: serde_json::Value = serde_json::from_slice(&contents).unwrap_or_default();
         // Its being there says that the stop was clean; the epoch is only told on.
         let broker_epoch = fields["brokerEpoch"].as_i64().map_or(BrokerEpoch::NONE, BrokerEpoch);

@@ -40,6 +40,7 @@ mod read;
 mod recovery;
 mod replay;
 mod retention;
+mod rewrite;
 mod segment;
 mod snapshot;
 mod source;

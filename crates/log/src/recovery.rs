@@ -9,13 +9,15 @@
 //! replay      the producers, from the newest snapshot on; the epochs, from their checkpoint and the verified batches
 //! ```
 //! Verified segments are flushed, with new index files, before anything past the old recovery point counts as durable: a process
-//! that was killed leaves bytes in the page cache that a power cut can still take.
+//! that was killed leaves bytes in the page cache that a power cut can still take. Where an acknowledgement means flushed
+//! (`Durability::Synced`), what is past the recovery point is written again first (`rewrite.rs`): a flush that failed before may have left bytes
+//! that are read and are nowhere else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dohle_config::TopicSettings;
+use dohle_config::{Durability, TopicSettings};
 use dohle_env::disk::OpenMode;
 use dohle_types::{Offset, TimestampMs, Uuid};
 
@@ -26,6 +28,7 @@ use crate::frame::{HEADER_WINDOW_BYTES, SCAN_WINDOW_BYTES, Scanner};
 use crate::leftovers::{SegmentFiles, remove_indexes_of_nothing, survey};
 use crate::log::{Log, LogContext};
 use crate::names::FileKind;
+use crate::rewrite::Rewrite;
 use crate::segment::{Largest, Segment};
 use crate::truncate::Closed;
 
@@ -34,7 +37,8 @@ use crate::truncate::Closed;
 pub struct Recovery {
     /// The log directory was stopped cleanly: `.kafka_cleanshutdown` was there.
     pub clean: bool,
-    /// From `recovery-point-offset-checkpoint`: everything below is flushed.
+    /// From `recovery-point-offset-checkpoint`: everything below is flushed, and so is the folder with the names that it had. `NONE` when
+    /// the checkpoint does not speak of the log: then not even its names may be stored.
     pub recovery_point: Offset,
     /// From `log-start-offset-checkpoint`.
     pub log_start: Offset,
@@ -42,7 +46,7 @@ pub struct Recovery {
 
 impl Recovery {
     /// Nothing is known: verify everything.
-    pub const UNKNOWN: Self = Self { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
+    pub const UNKNOWN: Self = Self { clean: false, recovery_point: Offset::NONE, log_start: Offset::ZERO };
 
     /// What is known of a log that the same process has closed, and nobody has touched since.
     pub fn of_closed(closed: Closed) -> Self {
@@ -83,7 +87,11 @@ impl Log {
         let files = survey(log.disk(), &log.dir)?;
         log.snapshots = files.snapshots;
         let epochs_are_known = log.load_epochs()?;
-        log.load(files.segments, recovery, epochs_are_known, now)?;
+        let flushed = recovery.recovery_point.max(Offset::ZERO);
+        log.load(files.segments, Recovery { recovery_point: flushed, ..recovery }, epochs_are_known, now)?;
+        if !recovery.clean && log.settings.durability == Durability::Synced {
+            log.doubt_names(recovery.recovery_point);
+        }
         Ok(log)
     }
 
@@ -169,6 +177,18 @@ impl Log {
         // The next opening would trust them, so that the log is stored when it is left, though it has not changed.
         self.found_end = if stale_indexes { Offset::NONE } else { self.end };
         Ok(())
+    }
+
+    /// Has the names stored again that nobody is known to have stored: a process that was killed has left them to the kernel.
+    fn doubt_names(&mut self, recovery_point: Offset) {
+        if cfg!(dohle_bug = "names_believed") {
+            return;
+        }
+        let was_never_flushed = recovery_point < Offset::ZERO;
+        self.dirty.metadata |= was_never_flushed;
+        // An epoch that begins there may have been renamed into its place, and no more. A log that ends below it was being cut.
+        let epoch_is_new = self.epochs.entries().last().is_some_and(|(_, start)| *start >= recovery_point);
+        self.dirty.folder |= was_never_flushed || epoch_is_new || self.end != recovery_point;
     }
 
     /// A folder without a segment: what the log held is gone, or there never was anything.
@@ -268,11 +288,13 @@ impl Log {
         let view = self.view(at, true);
         let replay_from = self.end;
         self.segments[at].start_over();
+        let file = self.reopen(at)?;
+        let mut rewrite = Rewrite::of(Arc::clone(&file), view.path(FileKind::Log));
         let mut damage = None;
         if view.size > 0 {
             let mut scanner = view.scanner(0, SCAN_WINDOW_BYTES)?.for_headers();
             loop {
-                match self.verify_next(at, &mut scanner, trusted, replay_from) {
+                match self.verify_next(at, &mut scanner, &mut rewrite, trusted, replay_from) {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error @ ReadError::Damaged { .. }) => {
@@ -283,7 +305,7 @@ impl Log {
                 }
             }
         }
-        let file = self.reopen(at)?;
+        rewrite.write()?;
         if let Some(damage) = &damage {
             let (kept, lost) = (self.segments[at].size, view.size - self.segments[at].size);
             tracing::warn!(%damage, kept, lost, end = %self.end, "cutting a segment at a batch that is not right");
@@ -291,10 +313,21 @@ impl Log {
             file.set_len(kept).map_err(failed("cutting", &path))?;
         }
         let base = self.segments[at].base;
-        self.dirty.note_written(base, &file);
+        // What ends below is flushed, whatever has become of the process.
+        if damage.is_some() || self.end > trusted {
+            self.dirty.note_written(base, &file);
+        }
         if at + 1 < self.segments.len() && damage.is_none() {
             let indexes = self.segments[at].seal();
             self.dirty.sealed.push((base, indexes));
+            let next = self.segments[at + 1].base;
+            // The snapshot there may never have been written, or be one of those that only look stored. Once this segment is gone
+            // nothing else tells of its producers.
+            let is_doubtful = next >= trusted && !cfg!(dohle_bug = "snapshot_believed");
+            if is_doubtful && !self.producers.states().is_empty() {
+                self.snapshots.remove(&next);
+                self.snapshot_producers(next);
+            }
         }
         Ok(damage.is_none())
     }
@@ -311,6 +344,7 @@ impl Log {
         &mut self,
         at: usize,
         scanner: &mut Scanner,
+        rewrite: &mut Rewrite,
         trusted: Offset,
         replay_from: Offset,
     ) -> Result<bool, ReadError> {
@@ -320,9 +354,10 @@ impl Log {
         if frame.base_offset < self.end || !self.segments[at].takes(&frame) {
             return Err(damaged(format!("it has offset {}, and {} comes next", frame.base_offset, self.end)));
         }
+        let mut unflushed = None;
         if frame.next_offset() > trusted {
             scanner.want_all_bytes();
-            scanner.checked_bytes_of(&frame)?;
+            unflushed = Some(scanner.checked_bytes_of(&frame)?);
         }
         let interval = u64::from(self.settings.index_interval_bytes);
         // A marker that cannot be read is damage: nothing of the batch may be noted before that is known.
@@ -334,6 +369,9 @@ impl Log {
         }
         self.dirty.epochs |= self.epochs.observe(frame.leader_epoch, frame.base_offset);
         self.end = frame.next_offset();
+        if let Some(bytes) = unflushed.filter(|_| self.settings.durability == Durability::Synced) {
+            rewrite.push(frame.position, bytes)?;
+        }
         Ok(true)
     }
 

@@ -6,6 +6,8 @@
 mod support;
 
 use dohle_env::disk::{Fault, Lie, SimDisk};
+use dohle_log::Recovery;
+use dohle_types::*;
 use support::workload::{Workload, identity};
 use support::*;
 
@@ -77,6 +79,40 @@ fn nothing_acknowledged_is_lost_when_the_disk_fails_or_is_full() {
     }
 }
 
+/// A process is started again on the page cache that the one before it has left, goes on for a while, and then the power goes.
+fn restart_and_crash(seed: u64, operation: u64, fault: Fault) -> Result<(), String> {
+    let disk = SimDisk::new(seed);
+    disk.fail_at(operation, fault);
+    let mut workload = Workload::new(seed, disk.clone());
+    workload.run();
+    workload.log = None;
+    disk.kill();
+    let mut random = seed ^ operation.wrapping_mul(0x9e37_79b9);
+    workload.restart(random % 12)?;
+    random = random.rotate_right(17);
+    workload.log = None;
+    disk.crash(random);
+    workload.check_crashed_twice(random)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_after_a_crash_point_that_the_page_cache_outlived() {
+    let (mut points, mut seed) = (0, 0);
+    while points < wanted_points() / 2 {
+        let operations = operations_of(seed);
+        for operation in 0..operations {
+            for fault in [Fault::Crash, Fault::Io, Fault::Full] {
+                if let Err(broken) = restart_and_crash(seed, operation, fault) {
+                    panic!("seed {seed}, {fault:?} at operation {operation} of {operations}: {broken}");
+                }
+            }
+        }
+        points += 3 * operations;
+        seed += 1;
+    }
+    println!("{points} crash points in {seed} workloads");
+}
+
 /// The negative control: a disk that only pretends to sync must be noticed.
 #[test]
 fn a_sync_left_out_is_noticed() {
@@ -104,5 +140,37 @@ fn one_seed_is_one_run() {
     };
     for seed in 0..5 {
         assert_eq!(trace(seed), trace(seed));
+    }
+}
+
+/// A snapshot of the producers whose flush failed looks stored. Once its segment has gone, nothing else remembers them.
+#[test]
+fn producers_are_remembered_after_a_crash_point_between_their_snapshot_and_its_flush() {
+    for operation in 0..12 {
+        let mut world = World::new(operation);
+        (world.settings.segment_bytes, world.settings.retention_ms) = (250, None);
+        let mut log = world.open(Recovery::UNKNOWN).unwrap();
+        log.append_as_leader(vec![producer_batch(1, 3, 1000, 7, 0, 0)], LeaderEpoch(0), ms(1000)).unwrap();
+        let flushed = log.flush().unwrap().up_to();
+        log.append_as_leader(vec![batch(2, 6, 1000)], LeaderEpoch(0), ms(1000)).unwrap();
+        world.disk.fail_at(world.disk.operations() + operation, Fault::Io);
+        _ = log.flush();
+        drop(log);
+        world.disk.kill();
+        world.settings.retention_bytes = Some(100);
+        let found = Recovery { clean: false, recovery_point: flushed, log_start: Offset::ZERO };
+        let mut log = world.open(found).unwrap();
+        let end = log.flush().unwrap().up_to();
+        let cleanup = log.maintain(ms(2000), end).unwrap().cleanup.expect("the first segment goes");
+        cleanup.run().map(drop).unwrap();
+        drop(log);
+        world.disk.crash(operation);
+        let log = world.open(Recovery { recovery_point: end, ..found }).unwrap();
+        let known: Vec<_> = log.producers().map(|info| info.producer_id.get()).collect();
+        assert_eq!(
+            (log.end_offset(), known),
+            (end, vec![7]),
+            "the flush failed at its operation {operation}"
+        );
     }
 }

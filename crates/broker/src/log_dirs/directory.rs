@@ -94,7 +94,7 @@ impl Held {
         let checkpoints = self.checkpoints();
         Recovery {
             clean: self.clean,
-            recovery_point: checkpoints.recovery_points.get(topic, partition).unwrap_or(Offset::ZERO),
+            recovery_point: checkpoints.recovery_points.get(topic, partition).unwrap_or(Offset::NONE),
             log_start: checkpoints.log_starts.get(topic, partition).unwrap_or(Offset::ZERO),
         }
     }

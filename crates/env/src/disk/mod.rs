@@ -7,7 +7,8 @@
 //! - bytes written are durable only after `sync_data` or `sync_all` of that file returned;
 //! - a name that was created, renamed or removed is durable only after [`Disk::sync_dir`] of its folder returned;
 //! - writes that were not synced may survive a crash in any combination, torn at any byte;
-//! - after a sync has failed, the file's unsynced bytes are lost, and syncing again proves nothing.
+//! - after a sync has failed, the file's unsynced bytes may be lost, though they are still read, by the next process too: the kernel
+//!   takes them for clean. Syncing again stores only what was written since, be it the same bytes once more.
 
 mod guarded;
 mod real;

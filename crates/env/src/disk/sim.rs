@@ -4,9 +4,14 @@
 //! see them, the bytes the device has for sure, and the writes since. A crash keeps an arbitrary subset of those writes, torn at
 //! any byte, and an arbitrary subset of the names that changed; the same seed keeps the same.
 //!
+//! A sync that fails does what Linux does: the pages count as clean, whatever of them the device has. Programs read them as before, also
+//! the next process, a sync that follows stores only what was written since, and a crash shows what is missing.
+//!
 //! Faults are asked for by the number of the operation: all operations that change anything are counted, and so are syncs.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -386,113 +391,15 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<Synced> {
         let mut state = self.state()?;
-        let lies = state.lie == Some(Lie::Data);
-        let counted = state.count_whole();
-        let contents = contents(&mut state, self.inode);
-        if let Err(error) = counted {
-            // The kernel forgets that the pages were dirty: whether they got there is for the crash to show.
-            contents.failed = true;
+        if let Err(error) = state.count_whole() {
+            if !state.crashed {
+                state.take_for_clean(self.inode);
+            }
             return Err(error);
         }
-        if !lies && !contents.failed {
-            contents.stored = contents.seen.clone();
-            contents.unsynced.clear();
+        if state.lie != Some(Lie::Data) {
+            contents(&mut state, self.inode).store();
         }
         Ok(Synced(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::replace_file;
-
-    fn write(disk: &SimDisk, path: &str, position: u64, bytes: &[u8]) -> Arc<dyn DiskFile> {
-        let file = disk.open(Path::new(path), OpenMode::Create).unwrap();
-        file.write_all_at(&[io::IoSlice::new(bytes)], position).unwrap();
-        file
-    }
-
-    fn contents_of(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
-        crate::disk::read_file(disk, Path::new(path), 1 << 20).unwrap()
-    }
-
-    #[test]
-    fn what_was_synced_survives_and_the_rest_may() {
-        let (mut whole, mut torn, mut nameless) = (0, 0, 0);
-        for seed in 0..200 {
-            let disk = SimDisk::new(seed);
-            let file = write(&disk, "/a", 0, &[1; 2000]);
-            let _stored = (file.sync_data().unwrap(), disk.sync_dir(Path::new("/")).unwrap());
-            write(&disk, "/a", 2000, &[2; 2000]);
-            write(&disk, "/b", 0, &[3; 10]);
-            disk.crash(seed);
-            let found = contents_of(&disk, "/a").unwrap();
-            assert_eq!(found[..2000], [1; 2000]);
-            match found.len() {
-                4000 if found[2000..] == [2; 2000] => whole += 1,
-                _ => torn += 1,
-            }
-            nameless += usize::from(contents_of(&disk, "/b").is_none());
-        }
-        assert!(whole > 20 && torn > 20 && nameless > 20, "{whole} {torn} {nameless}");
-    }
-
-    #[test]
-    fn a_replaced_file_is_old_or_new() {
-        for operation in 0..12 {
-            for seed in 0..20 {
-                let disk = SimDisk::new(seed);
-                let _stored = replace_file(&disk, Path::new("/f"), b"old").unwrap();
-                disk.fail_at(disk.operations() + operation, Fault::Crash);
-                let done = replace_file(&disk, Path::new("/f"), b"newer").is_ok();
-                disk.crash(seed);
-                let found = contents_of(&disk, "/f").unwrap();
-                assert!(found == b"newer" || (!done && found == b"old"), "{found:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn faults_locks_and_lies() {
-        let disk = SimDisk::new(1);
-        let file = write(&disk, "/f", 0, b"0123456789");
-        disk.fail_at(disk.operations(), Fault::Full);
-        let full = file.write_all_at(&[io::IoSlice::new(b"0123456789")], 10).unwrap_err();
-        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(file.len().unwrap(), 15, "half of it is there");
-        disk.fail_at(disk.operations(), Fault::Io);
-        assert!(file.sync_data().is_err());
-        let _worthless = file.sync_data().unwrap();
-        let held = disk.lock(Path::new("/.lock")).unwrap();
-        assert!(disk.lock(Path::new("/.lock")).is_err());
-        drop(held);
-        assert!(disk.lock(Path::new("/.lock")).is_ok());
-        disk.lie(Some(Lie::Names));
-        let _lied = disk.sync_dir(Path::new("/")).unwrap();
-        disk.fail_at(disk.operations(), Fault::Crash);
-        assert!(disk.sync_dir(Path::new("/")).is_err());
-        assert!(file.len().is_err() && disk.list(Path::new("/")).is_err(), "the power is off");
-        disk.crash(2);
-        assert!(disk.list(Path::new("/")).is_ok());
-        assert!(file.len().is_err(), "a descriptor does not outlive its process");
-    }
-
-    #[test]
-    fn folders_move_with_what_is_in_them() {
-        for seed in 0..20 {
-            let disk = SimDisk::new(seed);
-            disk.create_dir_all(Path::new("/d/a")).unwrap();
-            let file = write(&disk, "/d/a/f", 0, b"x");
-            let _stored = file.sync_data().unwrap();
-            for folder in ["/d/a", "/d", "/"] {
-                let _stored = disk.sync_dir(Path::new(folder)).unwrap();
-            }
-            disk.rename(Path::new("/d/a"), Path::new("/d/b")).unwrap();
-            assert_eq!(contents_of(&disk, "/d/b/f").as_deref(), Some(&b"x"[..]));
-            disk.crash(seed);
-            let (old, new) = (contents_of(&disk, "/d/a/f"), contents_of(&disk, "/d/b/f"));
-            assert!(old.is_some() != new.is_some(), "a rename is whole: {old:?} {new:?}");
-        }
     }
 }

@@ -33,6 +33,8 @@ pub struct Workload {
     appended: BTreeMap<Offset, Vec<(Offset, u32)>>,
     /// The batches of the history as it is, with what they say about producers.
     pub history: Vec<(BatchHeader, Option<bool>)>,
+    /// What a truncation had cut off when its process died: it was not done, and a crash may undo it.
+    half_cut: Vec<(BatchHeader, Option<bool>)>,
     pub acknowledged: Offset,
     /// Every start the log has had or was about to get.
     starts: BTreeSet<Offset>,
@@ -63,6 +65,7 @@ impl Workload {
             log: None,
             appended: BTreeMap::new(),
             history: Vec::new(),
+            half_cut: Vec::new(),
             acknowledged: Offset::ZERO,
             starts: BTreeSet::from([Offset::ZERO]),
             start: Offset::ZERO,
@@ -83,6 +86,54 @@ impl Workload {
     /// Runs the workload until it ends or something fails. Whether it came to its end.
     pub fn run(&mut self) -> bool {
         self.open(false).is_ok() && (0..STEPS).all(|_| self.step().is_ok() && !self.world.disk.has_crashed())
+    }
+
+    /// Starts again on what is there, as a broker does, and goes on for some steps.
+    pub fn restart(&mut self, steps: u64) -> Result<(), String> {
+        self.try_restart(steps).map_err(|error| format!("after the restart: {error}"))
+    }
+
+    fn try_restart(&mut self, steps: u64) -> Step {
+        // As `LogDir::open` and `LogDir::take_clean_shutdown` do with a directory that is taken over.
+        let disk = &self.world.context.disk;
+        let _stored = disk.sync_dir(Path::new("/"))?;
+        for root in ROOTS.map(Path::new) {
+            if disk.metadata(root)?.is_some() {
+                let _stored = disk.sync_dir(root)?;
+            }
+        }
+        self.open(false)?;
+        self.take_over();
+        // What was read is stored before anybody is given the log.
+        self.flush()?;
+        self.checkpoint()?;
+        (0..steps).try_for_each(|_| self.step())
+    }
+
+    /// The history is what the log has of it; the rest was never acknowledged.
+    fn take_over(&mut self) {
+        let log = self.log.as_mut().expect("the log is open");
+        let (start, end) = (log.start_offset(), log.end_offset());
+        let found: BTreeSet<_> = read_all(log).iter().map(identity).collect();
+        assert!(end >= self.acknowledged, "AcknowledgedSurvives a process that dies");
+        let is_there = |header: &BatchHeader| {
+            header.last_offset() < start
+                || found.contains(&(header.base_offset, header.last_offset(), header.crc))
+        };
+        (self.history, self.half_cut) =
+            std::mem::take(&mut self.history).into_iter().partition(|(header, _)| is_there(header));
+        self.note_start();
+        self.learn_sequences();
+    }
+
+    /// What producers may send next is what the log remembers of them.
+    fn learn_sequences(&mut self) {
+        self.sequences.clear();
+        for info in self.log().producers().collect::<Vec<_>>() {
+            let open = info.transaction_start != Offset::NONE;
+            self.sequences
+                .insert(info.producer_id.get(), (info.epoch.get(), info.last_sequence.get() + 1, open));
+        }
     }
 
     pub fn step(&mut self) -> Step {
@@ -163,6 +214,11 @@ impl Workload {
 
     fn acknowledge(&mut self, durable: Durable) {
         self.acknowledged = self.acknowledged.max(durable.up_to());
+        // Nothing else that was ever written there may be found any more.
+        for (header, _) in self.history.iter().filter(|(header, _)| header.last_offset() < self.acknowledged)
+        {
+            self.appended.insert(header.base_offset, vec![(header.last_offset(), header.crc)]);
+        }
     }
 
     fn flush(&mut self) -> Step {
@@ -218,16 +274,11 @@ impl Workload {
         assert_eq!(self.log().end_offset(), cut.min(end));
         self.appended.retain(|base, _| *base < cut);
         self.history.retain(|(header, _)| header.base_offset < cut && !emptied);
-        self.sequences.clear();
         // Mostly a new leader has asked for it, but not always is something new said.
         if self.chance(4) > 0 {
             self.epoch = self.epoch.get().checked_add(1).map(LeaderEpoch).expect("few epochs");
         }
-        for info in self.log().producers().collect::<Vec<_>>() {
-            let open = info.transaction_start != Offset::NONE;
-            self.sequences
-                .insert(info.producer_id.get(), (info.epoch.get(), info.last_sequence.get() + 1, open));
-        }
+        self.learn_sequences();
         self.checkpoint()
     }
 
@@ -299,10 +350,11 @@ impl Workload {
         let disk: &dyn Disk = &self.world.disk;
         let read = |name: &str| {
             let offsets = checkpoint::read(disk, &Path::new(self.world.root()).join(name)).unwrap();
-            offsets.values().next().unwrap_or(Offset::ZERO)
+            offsets.values().next()
         };
-        let recovery_point = read("recovery-point-offset-checkpoint");
-        Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint") }
+        let recovery_point = read("recovery-point-offset-checkpoint").unwrap_or(Offset::NONE);
+        let log_start = read("log-start-offset-checkpoint").unwrap_or(Offset::ZERO);
+        Recovery { clean, recovery_point, log_start }
     }
 
     pub fn open(&mut self, clean: bool) -> Step {
@@ -340,6 +392,7 @@ impl Workload {
             next = last.next();
         }
         fail_unless(next == end, "OffsetsContiguous", || format!("batches end at {next}, the log at {end}"))?;
+        self.bring_back(&batches);
         let expected = self.replay(end);
         // Of a segment that was being thrown away the snapshot may be gone and the batches be left.
         fail_unless(producers == expected || self.resetting, "ProducersRebuilt", || {
@@ -350,6 +403,17 @@ impl Workload {
         let again = self.reopen()?;
         let same = again.0.iter().map(identity).eq(batches.iter().map(identity)) && again.2 == bounds;
         fail_unless(same, "RecoveryIdempotent", || format!("{:?} after {bounds:?}", again.2))
+    }
+
+    /// What was half cut off and is here again is of the history.
+    fn bring_back(&mut self, found: &[Batch]) {
+        let found: BTreeSet<_> = found.iter().map(identity).collect();
+        let end = self.history.last().map_or(Offset::ZERO, |(header, _)| header.next_offset());
+        self.half_cut.retain(|(header, _)| {
+            let identity = (header.base_offset, header.last_offset(), header.crc);
+            header.base_offset >= end && found.contains(&identity)
+        });
+        self.history.append(&mut self.half_cut);
     }
 
     /// Crashes once more, in the middle of recovering, and checks then.

@@ -49,8 +49,18 @@ pub(super) struct Contents {
     pub seen: Vec<u8>,
     pub stored: Vec<u8>,
     pub unsynced: Vec<Change>,
-    /// A sync failed: what was unsynced then is lost, though programs may still see it.
-    pub failed: bool,
+}
+
+impl Contents {
+    /// What a sync does: the device has what was written since the last one.
+    pub fn store(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::SetLen(len) => self.stored.resize(len, 0),
+                Change::Write { position, bytes } => write_into(&mut self.stored, position, &bytes),
+            }
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -163,11 +173,22 @@ impl State {
             for change in std::mem::take(&mut contents.unsynced) {
                 self.keep_some(&mut kept, change, mood);
             }
-            self.files.insert(
-                inode,
-                Contents { seen: kept.clone(), stored: kept, unsynced: Vec::new(), failed: false },
-            );
+            self.files.insert(inode, Contents { seen: kept.clone(), stored: kept, unsynced: Vec::new() });
         }
+    }
+
+    /// What a sync that fails does: nothing of the file's bytes is dirty any more, and the device has of them what chance lets it. Sizes are
+    /// the journal's, which has them still.
+    pub fn take_for_clean(&mut self, inode: Inode) {
+        let mut contents = std::mem::take(self.files.get_mut(&inode).expect("an open file has contents"));
+        let mood = self.random() % 4;
+        for change in std::mem::take(&mut contents.unsynced) {
+            match change {
+                Change::SetLen(_) => contents.unsynced.push(change),
+                Change::Write { .. } => self.keep_some(&mut contents.stored, change, mood),
+            }
+        }
+        self.files.insert(inode, contents);
     }
 
     pub fn keep_some(&mut self, kept: &mut Vec<u8>, change: Change, mood: u64) {
