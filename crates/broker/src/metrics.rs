@@ -185,11 +185,28 @@ pub struct LogNumbers {
     pub damaged: Vec<Damage>,
 }
 
+/// What is damaged of the logs that are open, as far as a reader has met it. One that has damage does not rest.
+pub async fn of_damage(shared: &Shared) -> Vec<Damage> {
+    let of_core = |core: &Core| -> Vec<Damage> {
+        let of = |log: &mut dohle_log::Log| log.damage().cloned().collect::<Vec<_>>();
+        core.open_partitions().iter().filter_map(|partition| partition.with_log(of)).flatten().collect()
+    };
+    from_cores(shared, of_core).await
+}
+
 /// The numbers of every log that was opened, from the cores that own them.
 pub async fn of_logs(shared: &Shared) -> Vec<LogNumbers> {
+    from_cores(shared, numbers).await
+}
+
+/// What every core has to tell, one after the other.
+async fn from_cores<T: Send + 'static>(
+    shared: &Shared,
+    tell: impl Fn(&Core) -> Vec<T> + Copy + Send + 'static,
+) -> Vec<T> {
     let ask = |core| {
         let (sender, answer) = oneshot::channel();
-        shared.mailboxes.tell(core, |core| _ = sender.send(numbers(core)));
+        shared.mailboxes.tell(core, move |core| _ = sender.send(tell(core)));
         answer
     };
     let answers: Vec<_> = (0..shared.mailboxes.cores()).map(ask).collect();

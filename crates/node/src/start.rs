@@ -30,6 +30,8 @@ use crate::{clock, metrics, settings, unserved};
 
 /// How log lines are filtered under a banner, where nobody asked for more.
 const QUIET: &str = "warn";
+/// How many damaged stretches `/healthz` names; the metrics name all.
+const DAMAGE_TOLD: usize = 16;
 
 /// Runs a node until it is told to stop.
 pub fn run(options: StartOptions) -> Result<(), Failure> {
@@ -146,15 +148,37 @@ async fn start(env: &Env, config: &Arc<Config>, cluster_id: Option<&str>) -> Res
         }
     };
     metrics::of_broker(&registry, &broker);
+    tell_health(&health, &broker);
+    Ok((
+        Node { health, door, controller, broker, _metadata: metadata },
+        Place { metadata_dir, cluster_id, new },
+    ))
+}
+
+/// Has the health tell of the logs: what is still to be recovered, which directories are offline, what cannot be read.
+fn tell_health(health: &Health, broker: &BrokerHandle) {
     let shared = broker.shared().clone();
     health.ask("recovery", move || {
         let logs: usize = shared.log_dirs.recoveries().into_iter().map(|(_, logs)| logs).sum();
         (logs > 0).then(|| format!("{logs} logs are still to be recovered"))
     });
-    Ok((
-        Node { health, door, controller, broker, _metadata: metadata },
-        Place { metadata_dir, cluster_id, new },
-    ))
+    let shared = broker.shared().clone();
+    health.check("log directories", move || {
+        let problems = shared.log_dirs.problems();
+        async move { (!problems.is_empty()).then(|| problems.join("; ")) }
+    });
+    let shared = broker.shared().clone();
+    health.check("damage", move || {
+        let shared = shared.clone();
+        async move {
+            let found = dohle_broker::metrics::of_damage(&shared).await;
+            let mut told: Vec<String> = found.iter().take(DAMAGE_TOLD).map(ToString::to_string).collect();
+            if let Some(more) = found.len().checked_sub(DAMAGE_TOLD).filter(|more| *more > 0) {
+                told.push(format!("and {more} more stretches"));
+            }
+            (!told.is_empty()).then(|| told.join("; "))
+        }
+    });
 }
 
 /// Stops what `start` has started, the last first. Says whether everything was closed cleanly.

@@ -53,7 +53,7 @@ async fn show_metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
 }
 
 async fn show_health(State(health): State<Health>) -> impl IntoResponse {
-    let (serves, body) = health.report();
+    let (serves, body) = health.report().await;
     let status = if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CONTENT_TYPE, "application/json"), (header::CONNECTION, "close")], body)
 }

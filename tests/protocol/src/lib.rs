@@ -10,5 +10,6 @@
 pub mod answer;
 pub mod connection;
 pub mod differences;
+pub mod door;
 pub mod golden;
 pub mod run;

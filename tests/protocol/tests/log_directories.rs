@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dohle_records::{BatchBuilder, Compression, parse_batches};
-use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_clients::target::{Given, Target, free_port};
 use dohle_tests_protocol::connection::Connection;
+use dohle_tests_protocol::door::get;
 use dohle_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 use dohle_wire::RecordBytes;
 use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -317,7 +318,9 @@ fn a_directory_that_cannot_be_opened_is_offline_and_the_other_serves() {
     let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let dirs = format!("{},{}", first.display(), second.display());
-    let mut target = Target::with(Given::ByFile, &[("log.dirs", &dirs)]);
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let settings = [("log.dirs", dirs.as_str()), ("dohle.metrics.listener", &metrics)];
+    let mut target = Target::with(Given::ByFile, &settings);
     let open = |target: &Target| Connection::open(target.bootstrap().parse().expect("an address"));
     create(&mut open(&target));
     let mut ends = write_one_each(&mut open(&target));
@@ -329,11 +332,18 @@ fn a_directory_that_cannot_be_opened_is_offline_and_the_other_serves() {
     std::fs::write(&meta, "version=1\nnode.id=x\n").expect("writable");
     target.restart();
     check_lost(&mut open(&target), &second, &there, &mut ends);
+    let health = get(&metrics, "/healthz");
+    let why = format!(
+        r#""status":"degraded","why":{{"log directories":"the log directory {} is offline"#,
+        second.display()
+    );
+    assert!(health.starts_with("HTTP/1.1 200") && health.contains(&why), "{health}");
     assert_eq!(std::fs::read(&meta).expect("there"), b"version=1\nnode.id=x\n", "it stays as it is");
     target.stop();
     std::fs::write(&meta, good).expect("writable");
     target.restart();
     check_back(&mut open(&target), &second, &there, &ends);
+    assert!(get(&metrics, "/healthz").ends_with(r#"{"status":"ready","why":{}}"#));
 }
 
 #[test]

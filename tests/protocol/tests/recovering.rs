@@ -3,14 +3,14 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dohle_records::{BatchBuilder, Compression};
 use dohle_tests_clients::target::{Given, Target, free_port};
 use dohle_tests_protocol::connection::Connection;
+use dohle_tests_protocol::door::get;
 use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 use dohle_wire::RecordBytes;
 use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -87,12 +87,4 @@ fn left(metrics: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with("kafka_log_logmanager_remaininglogstorecover{dir="));
     let number = line.and_then(|line| line.rsplit(' ').next()).expect("the number of logs");
     number.trim_end_matches(".0").parse().expect("a number")
-}
-
-fn get(metrics: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(metrics).expect("the door is open");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("it is read");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("UTF-8");
-    answer
 }

@@ -50,6 +50,11 @@ impl LogDirs {
         self.directories.iter().map(|directory| (&*directory.path, directory.held().is_err()))
     }
 
+    /// What is wrong with each directory that is offline.
+    pub fn problems(&self) -> Vec<String> {
+        self.directories.iter().filter_map(|directory| Some(directory.held().err()?.to_string())).collect()
+    }
+
     /// Whether a file lies in a directory that has failed: nothing can be done for it.
     pub fn is_lost(&self, file: &Path) -> bool {
         self.directory_of(file).is_some_and(|directory| directory.held().is_err())
