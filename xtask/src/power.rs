@@ -45,6 +45,10 @@ const BUGS: &[(&str, &str)] = &[
     ("snapshot_believed", "snapshots of producers at the ends of such segments are made anew"),
 ];
 
+/// Mistakes about a log directory that fails and comes back, which the test of exactly that has to find.
+const BUGS_OF_A_DIRECTORY: &[(&str, &str)] =
+    &[("old_handles_write", "what was opened in a directory before it was lost reaches its disk no more")];
+
 /// The mistakes that a broker under load shows within [`CUTS_FOR_BUGS`] cuts.
 const BUGS_OF_A_BROKER: &[&str] =
     &["flush_without_data", "flush_without_names", "acknowledged_beyond_flush", "checkpoint_nameless"];
@@ -60,20 +64,28 @@ pub fn points(root: &Path, points: u64) -> Result<Counts, String> {
 /// One count per mistake that a crash point finds, or the test of a directory that was stopped cleanly.
 pub fn crash_bugs(root: &Path) -> Result<Counts, String> {
     let mut counts = Counts::default();
+    let of_logs = ["dohle-log", "--test", "crash", "--test", "compaction", "--test", "dirs"];
     for (bug, rule) in BUGS {
-        println!("\n== {bug}: {rule}");
-        let mut command = with_bug(root, "crash-bugs", bug);
-        command.args(["test", "--locked", "-p", "dohle-log", "--no-fail-fast"]);
-        command.args(["--test", "crash", "--test", "compaction", "--test", "dirs"]);
-        command.args(["--", "crash_point", "a_clean_stop"]).env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
-        command.env("DOHLE_CRASH_POINTS", POINTS_FOR_BUGS);
-        let ended = child::run(&mut command)?;
-        let failed =
-            Counts::read(&ended.output).ok_or_else(|| format!("{bug}: ended with {}", ended.status))?.failed;
-        count(&mut counts, bug, failed > 0);
+        let found = is_found(root, (bug, rule), &of_logs, &["crash_point", "a_clean_stop"])?;
+        count(&mut counts, bug, found);
+    }
+    for (bug, rule) in BUGS_OF_A_DIRECTORY {
+        let found = is_found(root, (bug, rule), &["dohle-broker", "--test", "log_dir_return"], &[])?;
+        count(&mut counts, bug, found);
     }
     println!("bugs: {counts}");
     Ok(counts)
+}
+
+/// Whether tests of a package fail when a mistake is compiled in.
+fn is_found(root: &Path, (bug, rule): (&str, &str), tests: &[&str], names: &[&str]) -> Result<bool, String> {
+    println!("\n== {bug}: {rule}");
+    let mut command = with_bug(root, "crash-bugs", bug);
+    command.args(["test", "--locked", "--no-fail-fast", "-p"]).args(tests).arg("--").args(names);
+    command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("DOHLE_CRASH_POINTS", POINTS_FOR_BUGS);
+    let ended = child::run(&mut command)?;
+    let counts = Counts::read(&ended.output).ok_or_else(|| format!("{bug}: ended with {}", ended.status))?;
+    Ok(counts.failed > 0)
 }
 
 /// Cuts the power of a broker so many times.

@@ -1,7 +1,9 @@
 //! What the checkpoints of a log directory say, and are to say: kept here, written as files of Kafka's when something has moved.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use dohle_env::disk::{DiskFailure, Guard};
 use dohle_log::LogError;
 use dohle_log::checkpoint::Offsets;
 use dohle_log::dirs::LogDir;
@@ -15,9 +17,18 @@ pub struct Mark {
     pub topic: String,
     pub partition: PartitionIndex,
     pub folder: PathBuf,
+    /// Of the log whose state this was.
+    pub guard: Option<Arc<Guard>>,
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub high_watermark: Offset,
+}
+
+impl Mark {
+    /// How the log's directory has failed since the log was opened.
+    pub fn failure(&self) -> Option<&DiskFailure> {
+        self.guard.as_ref()?.failure()
+    }
 }
 
 #[derive(Default)]

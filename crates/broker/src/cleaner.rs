@@ -359,7 +359,8 @@ async fn exchange(
     let swapped = task::blocking(move || swap.run()).await;
     let now = core.env().clock.now();
     let finished = ask(core, job.owner, job.id, move |_, partition| {
-        partition.with_log(|log| log.finish_swap(swapped, now))
+        // One that was opened since, because its directory was lost and is back, replaces nothing.
+        partition.with_log(|log| log.is_swapping().then(|| log.finish_swap(swapped, now))).flatten()
     });
     finished.await.flatten().ok_or(CompactionError::Cancelled)??;
     Ok(())

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use dohle_config::{Config, TopicSettings};
 use dohle_controller::ControllerHandle;
+use dohle_env::disk::Guard;
 use dohle_env::{Env, task};
 use dohle_log::{FlushError, Flushed};
 use dohle_metadata::Image;
@@ -251,6 +252,24 @@ impl Core {
         if core == self.index { work(self) } else { self.shared.mailboxes.tell(core, work) }
     }
 
+    /// Does a piece of work on every core, and waits until it is done.
+    pub async fn tell_all(self: &Rc<Self>, work: impl Fn(&Rc<Self>) + Clone + Send + 'static) {
+        let tell = |index| {
+            let (done, is_done) = oneshot::channel();
+            let work = work.clone();
+            self.tell(index, move |core| {
+                work(core);
+                _ = done.send(());
+            });
+            is_done
+        };
+        let told: Vec<_> = (0..self.shared.mailboxes.cores()).map(tell).collect();
+        for is_done in told {
+            // A core that has ended does nothing more.
+            _ = is_done.await;
+        }
+    }
+
     /// Works with a partition on the core that owns it, in the order of the calls, and gives back what `work` answers.
     ///
     /// `work` answers through the channel it is given, at once or later.
@@ -288,9 +307,15 @@ impl Core {
     }
 
     /// Takes a flush's result to its partition.
-    pub fn finish_flush(self: &Rc<Self>, id: TopicPartition, result: Result<Flushed, FlushError>) {
-        // A partition that was deleted meanwhile has no log the result could matter to.
-        if let Some(partition) = self.opened_partition(id) {
+    pub fn finish_flush(
+        self: &Rc<Self>,
+        id: TopicPartition,
+        of: Option<Arc<Guard>>,
+        result: Result<Flushed, FlushError>,
+    ) {
+        // A partition that was deleted meanwhile has no log the result could matter to; one whose directory was lost, and came back,
+        // has another log.
+        if let Some(partition) = self.opened_partition(id).filter(|open| open.is_behind(of.as_ref())) {
             partition.finish_flush(self, result);
         }
     }

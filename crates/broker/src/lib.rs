@@ -19,8 +19,10 @@
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
 //! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
 //! compacts, [`recovering`] recovers after a crash what nobody came for, [`assignments`] tells the controller in which directory a
-//! partition lies, [`log_dir_failure`] takes a log directory out of service whose disk fails.
+//! partition lies, [`log_dir_failure`] takes a log directory out of service whose disk fails,
+//! and [`log_dir_return`] back into it.
 
+mod acknowledged;
 pub mod api;
 mod assignments;
 mod auto_topics;
@@ -39,6 +41,7 @@ pub mod frames;
 pub mod lifecycle;
 pub mod listener;
 pub mod log_dir_failure;
+mod log_dir_return;
 pub mod log_dirs;
 pub mod metrics;
 pub mod partition;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use dohle_config::Config;
@@ -42,8 +42,10 @@ struct Standing {
     node: NodeId,
     controller: ControllerHandle,
     config: Arc<Config>,
-    /// The log directories with their ids.
-    directories: Vec<(PathBuf, DirectoryId)>,
+    /// The log directories with their ids, as far as those are known. Locked for a moment only.
+    directories: Mutex<Vec<(PathBuf, DirectoryId)>>,
+    /// What the controller was asked to take this broker for.
+    registration: OnceLock<BrokerRegistrationRequest>,
     epoch: AtomicI64,
     fenced: AtomicBool,
     /// The directories that have failed since the registration.
@@ -60,7 +62,8 @@ impl Lifecycle {
             node: config.node_id(),
             controller,
             config,
-            directories,
+            directories: Mutex::new(directories),
+            registration: OnceLock::new(),
             epoch: AtomicI64::new(BrokerEpoch::NONE.get()),
             fenced: AtomicBool::new(true),
             offline: watch::Sender::default(),
@@ -78,7 +81,8 @@ impl Lifecycle {
     /// The directories that take no new partitions, as the metadata says now.
     pub fn cordoned(&self) -> Vec<DirectoryId> {
         let Standing { node, controller, config, directories, .. } = &*self.0;
-        settings::cordoned(controller.image().stable(), *node, config, directories)
+        let directories = directories.lock().expect("nothing panics while it is locked");
+        settings::cordoned(controller.image().stable(), *node, config, &directories)
     }
 
     /// Tells the controller, by the next heartbeat, that a directory has failed.
@@ -117,6 +121,40 @@ impl Lifecycle {
             previous_broker_epoch: BrokerEpoch::NONE.get(),
             ..Default::default()
         };
+        self.send_registration(self.0.registration.get_or_init(|| request).clone()).await
+    }
+
+    /// A directory is back: tells the controller, as the same incarnation, all that are served. Does nothing on a node that was never
+    /// registered as a broker.
+    pub async fn returned(
+        &self,
+        path: PathBuf,
+        directory: DirectoryId,
+        served: Vec<DirectoryId>,
+    ) -> Result<(), RegistrationError> {
+        // Before the controller hears of it: no later heartbeat may say otherwise.
+        self.0.offline.send_if_modified(|offline| {
+            offline.remove(&directory);
+            false
+        });
+        self.know(path, directory);
+        match self.0.registration.get() {
+            Some(first) => {
+                let again = BrokerRegistrationRequest { log_dirs: served, ..first.clone() };
+                self.send_registration(again).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn know(&self, path: PathBuf, directory: DirectoryId) {
+        let mut known = self.0.directories.lock().expect("nothing panics while it is locked");
+        if known.iter().all(|(_, id)| *id != directory) {
+            known.push((path, directory));
+        }
+    }
+
+    async fn send_registration(&self, request: BrokerRegistrationRequest) -> Result<(), RegistrationError> {
         let version = ApiKey::BrokerRegistration.max_version();
         match self.ask(version, AnyRequest::BrokerRegistration(request)).await? {
             AnyResponse::BrokerRegistration(BrokerRegistrationResponse {

@@ -3,20 +3,23 @@
 //! ```text
 //! disk: a write fails ──> Guard ──> watch (here) ──> every core: its partitions there answer KAFKA_STORAGE_ERROR
 //!                                        │───────> controller, by a heartbeat: they lose their leader
-//!                                        └───────> the node, when the last directory or the metadata's has failed: it ends
+//!                                        │───────> the node, when the last directory or the metadata's has failed: it ends
+//!                                        └───────> after a while, and again: is its disk well? (log_dir_return.rs)
 //! ```
-//! One task, on the accepting core. Nothing here wakes while no disk fails.
+//! One task, on the accepting core. Nothing here wakes while every directory is served.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use dohle_env::disk::DiskFailure;
 use dohle_env::task;
-use tokio::sync::{oneshot, watch};
-use tracing::error;
+use tokio::sync::watch;
+use tracing::{error, warn};
 
 use crate::core::Core;
+use crate::log_dir_return::{self, Retries};
 
 /// Why a node cannot go on.
 #[derive(Clone, Debug)]
@@ -54,48 +57,66 @@ impl Alarm {
     }
 }
 
-/// Takes directories out of service as they fail. Ends with the core.
+/// Takes directories out of service as they fail, and back into it. Ends with the core.
 pub async fn watch(core: Rc<Core>) {
-    let mut known = BTreeSet::new();
+    let dirs = core.shared().log_dirs.clone();
+    let mut retries = Retries::new(retry_interval(&core));
+    for at in dirs.offline() {
+        retries.lost(at, core.env().clock.tick());
+    }
     loop {
-        let dirs = core.shared().log_dirs.clone();
-        task::blocking(move || dirs.probe_suspects()).await;
-        for (path, id, failure) in core.shared().log_dirs.failed() {
-            if !known.insert(path.clone()) {
-                continue;
-            }
-            error!(path = %path.display(), %failure, "a log directory has failed; nothing in it is served any more");
-            give_up(&core, &path, &failure).await;
-            let alarm = &core.shared().alarm;
-            if path == alarm.metadata_dir {
-                alarm.ring("the log directory that holds the metadata has failed", &failure);
-            } else if !core.shared().log_dirs.any_served() {
-                alarm.ring("the last log directory has failed", &failure);
-            }
-            if let Some(id) = id {
-                core.shared().lifecycle.lost(id);
+        let suspects = dirs.clone();
+        task::blocking(move || suspects.probe_suspects()).await;
+        for (at, failure) in dirs.failed() {
+            if retries.lost(at, core.env().clock.tick()) {
+                lose(&core, at, &failure).await;
             }
         }
-        core.shared().log_dirs.trouble().await;
+        for at in retries.due(core.env().clock.tick()) {
+            let back = log_dir_return::try_back(&core, at).await;
+            let is_new = retries.tried(at, &back, core.env().clock.tick());
+            if let Err(problem) = back
+                && is_new
+            {
+                warn!(path = %dirs.path(at).display(), problem, "a log directory stays offline");
+            }
+        }
+        match retries.next(core.env().clock.tick()) {
+            Some(wait) => _ = task::timeout(wait, dirs.trouble()).await,
+            None => dirs.trouble().await,
+        }
+    }
+}
+
+/// `dohle.log.dir.retry.ms`; `None` for never.
+fn retry_interval(core: &Core) -> Option<Duration> {
+    let ms = u64::try_from(core.config().long("dohle.log.dir.retry.ms")).unwrap_or(0);
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// A directory that was served is not any more.
+async fn lose(core: &Rc<Core>, at: usize, failure: &DiskFailure) {
+    let (dirs, alarm) = (&core.shared().log_dirs, &core.shared().alarm);
+    let path = dirs.path(at);
+    error!(path = %path.display(), %failure, "a log directory has failed; nothing in it is served any more");
+    give_up(core, path, failure).await;
+    if path == alarm.metadata_dir {
+        alarm.ring("the log directory that holds the metadata has failed", failure);
+    } else if !dirs.any_served() {
+        alarm.ring("the last log directory has failed", failure);
+    }
+    if let Some(id) = dirs.id_of(path) {
+        core.shared().lifecycle.lost(id);
     }
 }
 
 /// Has every core take its partitions in a directory out of service.
 async fn give_up(core: &Rc<Core>, path: &Path, failure: &DiskFailure) {
-    let tell = |index| {
-        let (done, given_up) = oneshot::channel();
-        let (path, why) = (path.to_owned(), failure.to_string());
-        core.tell(index, move |core| {
-            for partition in core.open_partitions() {
-                partition.give_up_in(&path, &why);
-            }
-            _ = done.send(());
-        });
-        given_up
-    };
-    let told: Vec<_> = (0..core.shared().mailboxes.cores()).map(tell).collect();
-    for given_up in told {
-        // A core that has ended serves nothing.
-        _ = given_up.await;
-    }
+    let (path, why): (Arc<Path>, Arc<str>) = (path.into(), failure.to_string().into());
+    core.tell_all(move |core| {
+        for partition in core.open_partitions() {
+            partition.give_up_in(&path, &why);
+        }
+    })
+    .await;
 }

@@ -3,12 +3,13 @@
 //! Partitions are opened on demand. What a directory says of them at start (folder names, checkpoints, whether it was closed cleanly) is
 //! read once; from then on the checkpoints are kept here and rewritten when something in them has moved.
 //!
-//! A directory is served or offline: one that could not be opened at the start from the beginning, one whose disk fails from then on. See
-//! `docs/paths/log-directories.md`.
+//! A directory is served or offline: one that could not be opened at the start from the beginning, one whose disk fails from then on, both
+//! until it comes back. See `docs/paths/log-directories.md`.
 
 mod directory;
 mod offline;
 mod recoveries;
+mod returning;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,21 +17,25 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dohle_config::TopicSettings;
 use dohle_env::Env;
-use dohle_log::dirs::LogDir;
-use dohle_log::names::{FolderState, folder_name, marked_folder_name};
-use dohle_log::{Closed, Log, LogContext, LogError, ReadBuffers, Recovery};
+use dohle_log::dirs::{LogDir, MetaProperties};
+use dohle_log::names::{FolderState, folder_name};
+use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
 use dohle_metadata::directory::UNASSIGNED;
 use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use self::directory::{Directory, Held, remove};
+use self::directory::{Directory, Held, Stock, put_aside, remove};
+pub use self::returning::Returned;
 pub use crate::checkpoints::Mark;
 use crate::places::{Holds, Place, Places};
 
 pub struct LogDirs {
     env: Env,
-    buffers: ReadBuffers,
+    /// What the logs of all directories share; its disk is the one below their doors.
+    context: LogContext,
+    /// Whose directories these are, as far as they say it.
+    whose: Option<MetaProperties>,
     directories: Vec<Directory>,
     places: Mutex<Places>,
     /// A directory has failed, or is suspected to.
@@ -69,18 +74,16 @@ impl LogDirs {
     /// Takes stock of directories that are open and locked. Reads names, not logs. One that cannot be read or written is offline; fails
     /// when all are.
     pub fn new(env: &Env, context: LogContext, found: Vec<Found>) -> Result<Self, LogError> {
-        let (trouble, buffers) = (Arc::new(Notify::new()), context.buffers.clone());
         let mut directories = Vec::with_capacity(found.len());
         let mut places = Places::default();
-        let mut last_problem = None;
+        let (mut whose, mut last_problem) = (None, None);
         for (index, found) in found.into_iter().enumerate() {
-            let (path, id, opened) = match found {
+            let (path, opened) = match found {
                 Found::Opened(dir) => {
-                    let path = dir.path().to_owned();
-                    let id = dir.meta().and_then(|meta| meta.directory_id);
-                    (path, id, Held::take_stock(dir, &context, index, &mut places))
+                    whose = whose.or_else(|| dir.meta().cloned());
+                    (dir.path().to_owned(), Stock::take(dir, &context))
                 }
-                Found::Offline { path, problem } => (path, None, Err(problem)),
+                Found::Offline { path, problem } => (path, Err(problem)),
             };
             let opened = opened.map_err(|problem| {
                 error!(path = %path.display(), %problem, "a log directory is offline");
@@ -88,32 +91,47 @@ impl LogDirs {
                 last_problem = Some(problem);
                 why
             });
-            if let Ok(held) = &opened {
-                let trouble = trouble.clone();
-                held.dir.guard().on_trouble(move || trouble.notify_one());
-            }
-            directories.push(Directory { path, id, opened, gate: Arc::default() });
+            let held = opened.map(|Stock { held, live }| {
+                live.iter().for_each(|(topic, at)| places.insert(topic, *at, Place::found(index)));
+                held
+            });
+            directories.push(Directory::new(path, held));
         }
-        match last_problem {
-            Some(problem) if directories.iter().all(|directory| directory.opened.is_err()) => Err(problem),
-            _ => Ok(Self { env: env.clone(), buffers, directories, places: Mutex::new(places), trouble }),
+        if let Some(problem) = last_problem.take_if(|_| directories.iter().all(|dir| dir.held().is_err())) {
+            return Err(problem);
         }
+        let dirs = Self {
+            env: env.clone(),
+            context,
+            whose,
+            directories,
+            places: Mutex::new(places),
+            trouble: Arc::default(),
+        };
+        dirs.served().for_each(|(_, held)| dirs.listen(&held));
+        Ok(dirs)
+    }
+
+    /// Has the watch woken by a directory's failure.
+    fn listen(&self, held: &Held) {
+        let trouble = self.trouble.clone();
+        held.dir.guard().on_trouble(move || trouble.notify_one());
     }
 
     /// The ids of the directories that are served, for the registration with the controller.
     pub fn ids(&self) -> Vec<DirectoryId> {
-        self.served().filter_map(|(at, _)| self.directories[at].id).collect()
+        self.served().filter_map(|(at, _)| self.directories[at].id()).collect()
     }
 
     /// The id of the directory in which a folder lies.
     pub fn id_of(&self, folder: &Path) -> Option<DirectoryId> {
-        self.directory_of(folder)?.id
+        self.directory_of(folder)?.id()
     }
 
     /// Where each directory is, and its id.
     pub fn paths(&self) -> Vec<(PathBuf, DirectoryId)> {
         let named =
-            self.directories.iter().filter_map(|directory| Some((directory.path.clone(), directory.id?)));
+            self.directories.iter().filter_map(|directory| Some((directory.path.clone(), directory.id()?)));
         named.collect()
     }
 
@@ -147,7 +165,10 @@ impl LogDirs {
             let mut log = Log::open(&held.context, folder, id.topic, settings, recovery, now)?;
             // What a crash has left in the page cache only is stored before anybody is given it.
             let _stored = log.flush()?;
-            if let Some(place) = self.places().get_mut(topic, id.partition) {
+            let mut places = self.places();
+            // Of a directory that was lost meanwhile, and may be back by now, this log says nothing.
+            held.check()?;
+            if let Some(place) = places.get_mut(topic, id.partition) {
                 place.opened = true;
             }
             return Ok(log);
@@ -174,8 +195,8 @@ impl LogDirs {
     fn holds(&self, places: &mut Places, topic: &str, partition: PartitionIndex) -> Result<Holds, LogError> {
         let Some(place) = places.get_mut(topic, partition) else { return Ok(Holds::Nameless) };
         if place.holds == Holds::Unread {
-            let dir = &self.directories[place.directory].held()?.dir;
-            let found = dir.topic_id(&dir.partition_path(topic, partition))?;
+            let held = self.directories[place.directory].held()?;
+            let found = held.dir.topic_id(&held.dir.partition_path(topic, partition))?;
             place.holds = found.map_or(Holds::Nameless, Holds::Topic);
         }
         Ok(place.holds)
@@ -209,8 +230,8 @@ impl LogDirs {
         let places: Vec<_> =
             self.places().of_topic(topic).map(|(partition, place)| (partition, place.directory)).collect();
         let holds = |&(partition, directory): &(PartitionIndex, usize)| {
-            let Ok(Held { dir, .. }) = self.directories[directory].held() else { return false };
-            let (disk, folder) = (dir.disk(), dir.partition_path(topic, partition));
+            let Ok(held) = self.directories[directory].held() else { return false };
+            let (disk, folder) = (held.dir.disk(), held.dir.partition_path(topic, partition));
             // A folder that cannot be looked at is opened, and whatever is wrong with it is said then.
             let Ok(entries) = disk.list(&folder) else { return true };
             let mut logs = entries.iter().filter(|entry| entry.name.ends_with(".log"));
@@ -239,20 +260,7 @@ impl LogDirs {
         }
         let Some(place) = places.get(topic, id.partition) else { return Ok(None) };
         let directory = self.directories[place.directory].held()?;
-        let (disk, from) = (directory.dir.disk(), directory.dir.partition_path(topic, id.partition));
-        let name = marked_folder_name(topic, id.partition, self.env.rng.uuid(), mark);
-        let to = directory.dir.path().join(name);
-        disk.rename(&from, &to).map_err(|source| LogError::Io {
-            action: "renaming",
-            path: from.clone(),
-            source,
-        })?;
-        let parent = directory.dir.path();
-        let _stored = disk.sync_dir(parent).map_err(|source| LogError::Io {
-            action: "flushing",
-            path: parent.to_owned(),
-            source,
-        })?;
+        let to = put_aside(&directory.dir, topic, id.partition, self.env.rng.uuid(), mark)?;
         places.remove(topic, id.partition);
         // Written before a partition is made in the directory, or with the next marks: a topic of thousands goes in one piece.
         directory.checkpoints().remove(topic, id.partition);
@@ -283,6 +291,11 @@ impl LogDirs {
 
     fn checkpoint_directory(&self, index: usize, marks: Vec<&Mark>) -> Result<(), LogError> {
         let held = self.directories[index].held()?;
+        // The directory may have been lost since, and be back: what was known before says nothing of it.
+        if let Some(failure) = marks.iter().find_map(|mark| mark.failure()) {
+            let path = self.directories[index].path.clone();
+            return Err(LogError::Offline { path, why: failure.to_string() });
+        }
         // A partition may have been deleted since its mark was taken.
         let places = self.places();
         let mut checkpoints = held.checkpoints();
@@ -318,7 +331,8 @@ impl LogDirs {
     pub fn closed(&self, topic: &str, id: TopicPartition, folder: &Path, closed: &Closed) {
         let Some(Ok(held)) = self.directory_of(folder).map(Directory::held) else { return };
         let mut places = self.places();
-        // Where it was may be a younger topic of its name by now, of which this says nothing.
+        // Where it was may be a younger topic of its name by now, or a directory that was lost and is back, whose places are unread until
+        // they are opened: of those this says nothing.
         let place = places.get_mut(topic, id.partition);
         let Some(place) = place.filter(|place| place.is_of(id.topic)) else { return };
         place.closed = Some(*closed);
@@ -328,6 +342,7 @@ impl LogDirs {
             topic: topic.to_owned(),
             partition: id.partition,
             folder: folder.to_owned(),
+            guard: held.dir.disk().guard().cloned(),
             recovery_point: closed.recovery_point,
             log_start: closed.log_start,
             high_watermark: closed.recovery_point,
@@ -363,7 +378,7 @@ impl LogDirs {
 
     /// Gives memory back that reads have used and may use again.
     pub fn trim_buffers(&self) {
-        self.buffers.trim();
+        self.context.buffers.trim();
     }
 
     /// The directory of a new partition: the one that the metadata names, or the one with the fewest partitions.
@@ -375,7 +390,7 @@ impl LogDirs {
         wanted: DirectoryId,
         cordoned: &[DirectoryId],
     ) -> Result<usize, LogError> {
-        if let Some(named) = self.directories.iter().position(|directory| directory.id == Some(wanted)) {
+        if let Some(named) = self.directories.iter().position(|directory| directory.id() == Some(wanted)) {
             return Ok(named);
         }
         let offline = self.directories.iter().find_map(|directory| directory.held().err());
@@ -385,7 +400,8 @@ impl LogDirs {
         }
         let mut counts = vec![0_usize; self.directories.len()];
         places.iter().for_each(|(_, _, place)| counts[place.directory] += 1);
-        let is_cordoned = |index: usize| self.directories[index].id.is_some_and(|id| cordoned.contains(&id));
+        let is_cordoned =
+            |index: usize| self.directories[index].id().is_some_and(|id| cordoned.contains(&id));
         let served = self.served().map(|(index, _)| index);
         // Where all are cordoned the partition was promised before they were.
         served
@@ -394,7 +410,7 @@ impl LogDirs {
     }
 
     /// The directories that are served.
-    fn served(&self) -> impl Iterator<Item = (usize, &Held)> {
+    fn served(&self) -> impl Iterator<Item = (usize, Arc<Held>)> {
         self.directories
             .iter()
             .enumerate()

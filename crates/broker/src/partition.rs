@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_config::TopicSettings;
+use dohle_env::disk::Guard;
 use dohle_log::{AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError};
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
@@ -25,6 +26,7 @@ use dohle_wire::Text;
 use tokio::sync::oneshot;
 use tracing::error;
 
+pub use crate::acknowledged::Acknowledged;
 use crate::core::Core;
 use crate::flusher::Job;
 use crate::log_dirs::Mark;
@@ -32,24 +34,6 @@ use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
 pub use crate::refused::Refused;
 use crate::resting::Uses;
 use crate::waiters::{Watcher, Watchers};
-
-/// An append that is stored as its request asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Acknowledged {
-    /// Private, so that only [`Acknowledged::new`] can make one.
-    appended: Appended,
-}
-
-impl Acknowledged {
-    fn new(appended: Appended, durable: Durable) -> Self {
-        assert!(durable.up_to() > appended.last, "what is not stored is not acknowledged");
-        Self { appended }
-    }
-
-    pub fn appended(&self) -> &Appended {
-        &self.appended
-    }
-}
 
 pub type AppendAnswer = oneshot::Sender<Result<Acknowledged, Refused>>;
 
@@ -176,7 +160,8 @@ impl Partition {
         match log.start_flush() {
             Some(flush) => {
                 let (id, owner, mailboxes) = (self.id, core.index, core.shared().mailboxes.clone());
-                let done = move |result| mailboxes.tell(owner, move |core| core.finish_flush(id, result));
+                let of = log.guard().cloned();
+                let done = move |result| mailboxes.tell(owner, move |core| core.finish_flush(id, of, result));
                 Some(Job { flush, done: Box::new(done) })
             }
             // Stored meanwhile, or out of service: then nobody waits in vain.
@@ -337,6 +322,20 @@ impl Partition {
         }
     }
 
+    /// Whether the partition's log was lost with its directory, for good: if that is back, another one is to be opened.
+    pub fn is_lost(&self) -> bool {
+        self.state.borrow().log.as_ref().is_some_and(Log::is_lost)
+    }
+
+    /// Whether it was through this guard that the partition's log was opened.
+    pub fn is_behind(&self, guard: Option<&Arc<Guard>>) -> bool {
+        let state = self.state.borrow();
+        match (state.log.as_ref().and_then(Log::guard), guard) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => true,
+        }
+    }
+
     /// Whether a flush is under way or about to be.
     pub fn is_flushing(&self) -> bool {
         self.state.borrow().flushing
@@ -365,6 +364,7 @@ impl Partition {
             topic: self.name.to_string(),
             partition: self.id.partition,
             folder: log.dir().to_owned(),
+            guard: log.guard().cloned(),
             recovery_point: log.recovery_point(),
             log_start: log.start_offset(),
             high_watermark: state.high_watermark,

@@ -81,6 +81,13 @@ impl Places {
         }
     }
 
+    pub fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
+        self.0.retain(|_, partitions| {
+            partitions.retain(|(_, place)| keep(place));
+            !partitions.is_empty()
+        });
+    }
+
     pub fn len(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }

@@ -63,17 +63,19 @@ impl Drop for Pass {
 
 /// Recovers this core's share of what a crash has left.
 pub fn start(core: &Rc<Core>) {
-    let dirs = core.shared().log_dirs.clone();
-    for directory in 0..dirs.count() {
-        let waiting = dirs.to_recover(directory);
-        if waiting.is_empty() {
-            continue;
-        }
-        if core.index == ACCEPTING_CORE {
-            task::spawn(tell_progress(core.clone(), directory, waiting.len()));
-        }
-        task::spawn(recover_all(core.clone(), directory, waiting));
+    (0..core.shared().log_dirs.count()).for_each(|directory| start_in(core, directory));
+}
+
+/// As [`start`], in one of the directories.
+pub fn start_in(core: &Rc<Core>, directory: usize) {
+    let waiting = core.shared().log_dirs.to_recover(directory);
+    if waiting.is_empty() {
+        return;
     }
+    if core.index == ACCEPTING_CORE {
+        task::spawn(tell_progress(core.clone(), directory, waiting.len()));
+    }
+    task::spawn(recover_all(core.clone(), directory, waiting));
 }
 
 async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(Arc<str>, PartitionIndex)>) {

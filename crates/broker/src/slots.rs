@@ -3,6 +3,7 @@
 //!
 //! Opening and closing wait for the disk on other threads; who comes meanwhile waits in the partition's slot, in order.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use dohle_env::task;
@@ -165,7 +166,31 @@ impl Core {
         }
     }
 
+    /// Forgets what was opened in a directory before it was lost: whoever comes opens what is there now.
+    pub fn forget_lost(&self, directory: &Path) {
+        let lies_there = |name: &str, partition| {
+            let folder = self.shared().log_dirs.folder(name, partition);
+            folder.is_some_and(|folder| folder.starts_with(directory))
+        };
+        let mut lost = Vec::new();
+        self.partitions.borrow_mut().retain(|id, slot| match slot {
+            Slot::Open(open) if open.is_lost() => {
+                lost.push(open.clone());
+                false
+            }
+            Slot::Resting(rested) => !lies_there(&rested.name, id.partition),
+            Slot::Open(_) | Slot::Opening(_) => true,
+        });
+        // Who still holds one finds that nothing is behind it.
+        lost.iter().for_each(|partition| _ = partition.take_log(ErrorCode::NotLeaderOrFollower));
+    }
+
     fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
+        // Its directory may have been lost while it was being opened.
+        let opened = opened.and_then(|open| match open.is_lost() {
+            true => Err(ErrorCode::KafkaStorageError),
+            false => Ok(open),
+        });
         let before = match &opened {
             Ok(partition) => self.partitions.borrow_mut().insert(id, Slot::Open(partition.clone())),
             Err(_) => self.partitions.borrow_mut().remove(&id),

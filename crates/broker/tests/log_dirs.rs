@@ -68,6 +68,7 @@ fn mark(id: TopicId, log: &Log) -> Mark {
         topic: NAME.to_owned(),
         partition: PartitionIndex(0),
         folder: log.dir().to_owned(),
+        guard: log.guard().cloned(),
         recovery_point: log.recovery_point(),
         log_start: log.start_offset(),
         high_watermark: log.end_offset(),
@@ -256,7 +257,8 @@ fn a_directory_that_fails_takes_no_other_with_it_and_loses_nothing_that_was_stor
             failed += dirs.failed().len();
             at_start += usize::from(lost == 1 && dirs.failed().is_empty());
             let before = disk.operations();
-            for (path, _, _) in dirs.failed() {
+            for (at, _) in dirs.failed() {
+                let path = dirs.path(at).to_owned();
                 let lies_there = |&&(name, id): &&(&str, TopicPartition)| {
                     dirs.folder(name, id.partition).is_some_and(|folder| folder.starts_with(&path))
                 };

@@ -13,7 +13,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dohle_env::Disk;
 use dohle_env::disk::{DiskFailure, DiskLock, Guard, GuardedDisk, OpenMode, Space, read_file, replace_file};
@@ -37,6 +37,10 @@ const META_VERSION: &str = "1";
 
 /// Written and removed again to see whether a directory takes writes.
 const PROBE_FILE: &str = ".dohle_probe";
+/// What it is renamed to on the way.
+const PROBED_FILE: &str = ".dohle_probed";
+/// What a directory has to take before it comes back: with less room than that it would be lost again at once.
+const TRIAL_BYTES: usize = 64 << 10;
 
 /// One log directory, locked against other processes until it is dropped.
 ///
@@ -46,7 +50,7 @@ pub struct LogDir {
     guard: Arc<Guard>,
     path: PathBuf,
     meta: Option<MetaProperties>,
-    _lock: Box<dyn DiskLock>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
 /// Whose directory it is.
@@ -77,6 +81,28 @@ impl LogDir {
     /// Makes the directory if there is none, locks it, and reads whose it is.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, LogError> {
         make_folders(disk.as_ref(), path)?;
+        Self::open_there(disk, path)
+    }
+
+    /// Opens a directory that was lost, as [`LogDir::open`] does, if its disk is well again. Nothing is made: a folder that is not there,
+    /// or that does not say that it is `known`'s, is another one, such as the place where a disk should be mounted. Blocks.
+    pub fn open_again(disk: &Arc<dyn Disk>, path: &Path, known: &MetaProperties) -> Result<Self, LogError> {
+        let meta_path = path.join(META_FILE);
+        if disk.metadata(&meta_path).map_err(failed("looking for", &meta_path))?.is_none() {
+            return Err(LogError::corrupt(&meta_path, "it is not there"));
+        }
+        let dir = Self::open_there(disk, path)?;
+        if !dir.meta.as_ref().is_some_and(|found| known.is_kept_by(found)) {
+            return Err(LogError::corrupt(
+                &meta_path,
+                "it names another cluster, node or directory than before",
+            ));
+        }
+        dir.try_out(TRIAL_BYTES)?;
+        Ok(dir)
+    }
+
+    fn open_there(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, LogError> {
         let lock_path = path.join(LOCK_FILE);
         let lock = match disk.lock(&lock_path) {
             Ok(lock) => lock,
@@ -87,7 +113,8 @@ impl LogDir {
         };
         let guarded = GuardedDisk::new(Arc::clone(disk), path);
         let guard = Arc::clone(guarded.guard());
-        let mut dir = Self { disk: Arc::new(guarded), guard, path: path.to_owned(), meta: None, _lock: lock };
+        let lock = Mutex::new(Some(lock));
+        let mut dir = Self { disk: Arc::new(guarded), guard, path: path.to_owned(), meta: None, lock };
         dir.meta = dir.read_meta()?;
         Ok(dir)
     }
@@ -102,16 +129,41 @@ impl LogDir {
         &self.guard
     }
 
+    /// Lets others lock a directory that was lost, once nothing that was begun here can reach it any more; the one who opens it anew
+    /// may be this process. Says whether it is so.
+    pub fn let_go(&self) -> bool {
+        let is_over = self.guard.is_over();
+        if is_over {
+            *self.lock.lock().expect("nothing panics while it is locked") = None;
+        }
+        is_over
+    }
+
     /// Whether the directory takes writes. One that does not has failed when this returns. Blocks.
     pub fn probe(&self) -> Result<(), LogError> {
-        let path = self.path.join(PROBE_FILE);
-        let disk = self.disk.as_ref();
-        let file = disk.open(&path, OpenMode::Create).map_err(failed("making", &path))?;
-        file.write_all_at(&[io::IoSlice::new(b"probe")], 0).map_err(failed("writing", &path))?;
-        let _stored = file.sync_data().map_err(failed("flushing", &path))?;
-        disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
-        let _stored = disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
+        self.try_out(1)?;
         self.guard.trust();
+        Ok(())
+    }
+
+    /// Does with a file of so many bytes what is done with logs and checkpoints.
+    fn try_out(&self, bytes: usize) -> Result<(), LogError> {
+        let (path, renamed) = (self.path.join(PROBE_FILE), self.path.join(PROBED_FILE));
+        let disk = self.disk.as_ref();
+        let written: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+        // One that a failure has left has a flush behind it that proves nothing.
+        disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+        let file = disk.open(&path, OpenMode::CreateNew).map_err(failed("making", &path))?;
+        file.write_all_at(&[io::IoSlice::new(&written)], 0).map_err(failed("writing", &path))?;
+        let _stored = file.sync_data().map_err(failed("flushing", &path))?;
+        disk.rename(&path, &renamed).map_err(failed("renaming", &path))?;
+        let mut read = vec![0; bytes];
+        let len = file.read_uncached_at(&mut read, 0).map_err(failed("reading", &renamed))?;
+        disk.remove_file(&renamed).or_else(ignore_missing).map_err(failed("removing", &renamed))?;
+        let _stored = disk.sync_dir(&self.path).map_err(failed("flushing", &self.path))?;
+        if len != bytes || read != written {
+            return Err(LogError::corrupt(&renamed, "it reads otherwise than it was written"));
+        }
         Ok(())
     }
 
@@ -298,6 +350,12 @@ fn cannot_be_synced(error: &io::Error) -> bool {
 }
 
 impl MetaProperties {
+    /// Whether what is found now is of the same node, and of the same directory if that was known.
+    fn is_kept_by(&self, found: &Self) -> bool {
+        let same_directory = self.directory_id.is_none() || self.directory_id == found.directory_id;
+        self.cluster_id == found.cluster_id && self.node_id == found.node_id && same_directory
+    }
+
     fn encode(&self) -> Vec<u8> {
         let Self { cluster_id, node_id, directory_id } = self;
         let directory = directory_id.map(|id| format!("directory.id={id}\n")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dohle_config::TopicSettings;
-use dohle_env::disk::OpenMode;
+use dohle_env::disk::{Guard, OpenMode};
 use dohle_env::{Disk, DiskFile, Rng};
 use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, Uuid};
 
@@ -147,11 +147,23 @@ impl Log {
         self.failure.as_deref()
     }
 
+    /// What ends all use of the log's directory through this log; who has opened the directory anew has another one.
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.context.disk.guard()
+    }
+
+    /// Whether the log's directory has failed since the log was opened. It never comes back: who wants its records opens another.
+    pub fn is_lost(&self) -> bool {
+        self.guard().is_some_and(|guard| guard.failure().is_some())
+    }
+
     /// Takes the log out of service: its directory has failed.
     pub fn give_up(&mut self, why: &str) {
         if self.failure.is_none() {
             self.failure = Some(why.to_owned());
             self.tail.clear();
+            // Nobody can let go of the device while files on it are open.
+            self.let_go_of_files();
         }
     }
 

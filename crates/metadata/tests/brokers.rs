@@ -4,7 +4,7 @@ mod common;
 
 use common::{Cluster, directory_of, registration};
 use dohle_metadata::{Controller, Few, Image, LeaderRecovery, MetadataVersion, PartitionState, directory};
-use dohle_types::{ErrorCode, NodeId, Offset, PartitionIndex, TimestampMs, Uuid};
+use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, Uuid};
 use dohle_wire::messages::*;
 use dohle_wire::{AnyResponse, MetadataRecord};
 
@@ -242,6 +242,52 @@ fn a_directory_that_fails_takes_its_leaderships_with_it() {
     create(&mut cluster, &[1, 2], &[]);
     cluster.heartbeat(1, epochs[0], |request| request.offline_log_dirs = vec![directory_of(1)]);
     assert_eq!((partition(&cluster).leader, partition(&cluster).isr), (NodeId(2), ids(&[2])));
+}
+
+#[test]
+fn a_directory_that_comes_back_is_led_again_under_the_same_epoch() {
+    for version in [MetadataVersion::from_level(25).expect("4.0"), MetadataVersion::LATEST_PRODUCTION] {
+        let (mut cluster, epochs) = start(version, 1);
+        create(&mut cluster, &[1], &[]);
+        let lost = partition(&cluster).directory_of(NodeId(1)).expect("its only directory");
+        let other = Uuid::from_u128(2_000_000);
+        let register = |cluster: &mut Cluster, log_dirs| match cluster
+            .ask(BrokerRegistrationRequest { log_dirs, ..registration(1, 1, None) }, 4)
+        {
+            AnyResponse::BrokerRegistration(response) => {
+                assert_eq!((response.error_code, response.broker_epoch), (0, epochs[0]));
+            }
+            answer => panic!("{answer:?}"),
+        };
+        register(&mut cluster, vec![lost, other]);
+        cluster.heartbeat(1, epochs[0], |request| {
+            request.offline_log_dirs = vec![lost];
+            request.cordoned_log_dirs = Some(vec![other]);
+        });
+        let before = partition(&cluster);
+        // Where replicas are remembered that left the ISR, it is one of those.
+        assert!(
+            before.leader == NodeId::NONE && [&before.isr, &before.elr].contains(&&ids(&[1])),
+            "{before:?}"
+        );
+        // Another directory than the one that was lost says nothing of it.
+        register(&mut cluster, vec![other]);
+        assert_eq!(partition(&cluster).leader, NodeId::NONE);
+        let records = cluster.log.len();
+        register(&mut cluster, vec![lost, other]);
+        let after = partition(&cluster);
+        assert_eq!(after.isr, ids(&[1]));
+        assert_eq!(
+            (after.leader, after.leader_epoch),
+            (NodeId(1), LeaderEpoch(before.leader_epoch.get() + 1))
+        );
+        assert_eq!(after.leader_recovery, LeaderRecovery::Recovered);
+        let broker = cluster.image().brokers.get(NodeId(1)).expect("registered");
+        assert!(!broker.fenced && broker.log_dirs.len() == 2);
+        let cordons = version.cordoned_log_dirs_supported();
+        assert_eq!(broker.cordoned_log_dirs, cordons.then(|| vec![other]));
+        assert_eq!(cluster.log.len() - records, 2, "a registration and a leader");
+    }
 }
 
 #[test]

@@ -61,6 +61,9 @@ enum Step {
     DirectoryFails {
         broker: i32,
     },
+    DirectoryReturns {
+        broker: i32,
+    },
     /// A leader proposes an ISR out of the replicas.
     AlterIsr {
         topic: u8,
@@ -113,6 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => broker().prop_map(|broker| Step::Heartbeat { broker }),
         2 => broker().prop_map(|broker| Step::WantShutDown { broker }),
         1 => broker().prop_map(|broker| Step::DirectoryFails { broker }),
+        1 => broker().prop_map(|broker| Step::DirectoryReturns { broker }),
         8 => (topic(), partition(), any::<u8>()).prop_map(|(topic, partition, members)|
             Step::AlterIsr { topic, partition, members }),
         3 => (topic(), partition(), brokers()).prop_map(|(topic, partition, target)|
@@ -180,6 +184,13 @@ impl World {
             Step::WantShutDown { broker } => self.beat(broker, |request| request.want_shut_down = true),
             Step::DirectoryFails { broker } => {
                 self.beat(broker, |request| request.offline_log_dirs = vec![second_directory(broker)]);
+            }
+            Step::DirectoryReturns { broker } => {
+                let Some(found) = self.cluster.image().brokers.get(NodeId(broker)) else { return };
+                let mut request = common::registration(broker, 0, found.rack.as_deref());
+                request.incarnation_id = found.incarnation;
+                request.log_dirs.push(second_directory(broker));
+                self.cluster.ask(request, 4);
             }
             Step::AlterIsr { topic, partition, members } => self.alter_isr(topic, partition, members),
             Step::Reassign { topic, partition, target } => self.reassign(topic, partition, Some(target)),

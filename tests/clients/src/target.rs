@@ -140,6 +140,20 @@ impl Target {
         );
     }
 
+    /// How the broker has ended by itself, if it does within `limit`.
+    pub fn ended(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
+        let process = self.process.as_mut().expect("the broker runs");
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            if let Some(status) = process.ended() {
+                self.process = None;
+                return Some(status);
+            }
+            std::thread::sleep(READY_POLL);
+        }
+        None
+    }
+
     /// Starts the broker on its folder and port and waits until it answers; how long that took.
     pub fn restart(&mut self) -> Duration {
         assert!(self.process.is_none(), "the broker runs already");

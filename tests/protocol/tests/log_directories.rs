@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dohle_records::{BatchBuilder, Compression, parse_batches};
+use dohle_tests_clients::install;
+use dohle_tests_clients::process::Process;
 use dohle_tests_clients::target::{Given, Target, free_port};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::door::get;
@@ -24,8 +26,12 @@ use dohle_wire::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use dohle_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use dohle_wire::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use dohle_wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorRequest};
 
 const TOPIC: &str = "spread";
 const PARTITIONS: i32 = 4;
@@ -79,6 +85,11 @@ struct World {
 
 impl World {
     fn new() -> Option<Self> {
+        Self::with("{large},{small}", &[])
+    }
+
+    /// With these `log.dirs`, and further settings.
+    fn with(dirs: &str, settings: &[(&str, &str)]) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
         let mounted = folder.path().join("mounted");
         let Some(disk) = SmallDisk::mount(&mounted, "3m") else {
@@ -91,9 +102,9 @@ impl World {
         let (small, large) = (mounted.join("logs"), folder.path().join("large"));
         let filler = mounted.join("filler");
         std::fs::write(&filler, vec![0; 1 << 20]).expect("room for the filler");
-        let dirs = format!("{},{}", large.display(), small.display());
         let metadata = large.display().to_string();
-        let settings = [("log.dirs", dirs.as_str()), ("metadata.log.dir", &metadata)];
+        let dirs = dirs.replace("{large}", &metadata).replace("{small}", &small.display().to_string());
+        let settings = [&[("log.dirs", dirs.as_str()), ("metadata.log.dir", &metadata)], settings].concat();
         let target = Target::with(Given::ByFile, &settings);
         Some(Self { target, _disk: disk, small, filler, _folder: folder })
     }
@@ -129,6 +140,11 @@ fn partitions_in(dir: &Path) -> Vec<i32> {
 }
 
 fn produce(client: &mut Connection, index: i32, number: i64) -> (i16, i64) {
+    try_produce(client, index, number).expect("an answer")
+}
+
+/// `None` when there is no answer.
+fn try_produce(client: &mut Connection, index: i32, number: i64) -> Option<(i16, i64)> {
     let mut value = number.to_be_bytes().to_vec();
     value.resize(VALUE_BYTES, 0xAA);
     let mut builder = BatchBuilder::new(Compression::None);
@@ -139,9 +155,9 @@ fn produce(client: &mut Connection, index: i32, number: i64) -> (i16, i64) {
     let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
     let request =
         ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
-    let response = client.ask(&request, 9).expect("an answer");
+    let response = client.ask(&request, 9)?;
     let answer = &response.responses[0].partition_responses[0];
-    (answer.error_code, answer.base_offset)
+    Some((answer.error_code, answer.base_offset))
 }
 
 /// The error, and the numbers of the records from an offset on.
@@ -292,7 +308,8 @@ fn check_back(client: &mut Connection, dir: &Path, small: &[i32], ends: &[i64]) 
         assert_eq!(produce(client, partition, end), (0, end));
     }
     let back = described(client, dir);
-    let partitions: usize = back.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let ours = back.topics.iter().filter(|topic| &*topic.name == TOPIC);
+    let partitions: usize = ours.map(|topic| topic.partitions.len()).sum();
     assert_eq!((back.error_code, partitions), (0, small.len()), "{back:?}");
     assert!(back.total_bytes > 0 && back.usable_bytes > 0, "{back:?}");
 }
@@ -311,6 +328,125 @@ fn a_full_directory_is_lost_alone_and_comes_back_with_a_restart() {
     assert!(!world.small.join(".kafka_cleanshutdown").exists(), "a lost directory was not closed cleanly");
     world.target.restart();
     check_back(&mut world.client(), &world.small, &small, &ends);
+}
+
+/// The partition of `__consumer_offsets` that has a group, as every client and broker computes it.
+fn coordinator_of(group: &str) -> i32 {
+    let hash =
+        group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    (hash & i32::MAX) % PARTITIONS
+}
+
+/// Commits an offset of a group without members.
+fn commit(client: &mut Connection, group: &str, committed_offset: i64) -> i16 {
+    let partition = OffsetCommitRequestPartition { committed_offset, ..Default::default() };
+    let topic =
+        OffsetCommitRequestTopic { name: TOPIC.into(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    client.ask(&request, 8).expect("an answer").topics[0].partitions[0].error_code
+}
+
+fn committed(client: &mut Connection, group: &str) -> (i16, i64) {
+    let topic =
+        OffsetFetchRequestTopic { name: TOPIC.into(), partition_indexes: vec![0], ..Default::default() };
+    let request =
+        OffsetFetchRequest { group_id: group.into(), topics: Some(vec![topic]), ..Default::default() };
+    let response = client.ask(&request, 7).expect("an answer");
+    let offset = response.topics.first().map_or(-1, |topic| topic.partitions[0].committed_offset);
+    (response.error_code, offset)
+}
+
+/// The folders `<name>-<n>` in a directory.
+fn folders_of(dir: &Path, name: &str) -> Vec<i32> {
+    (0..PARTITIONS).filter(|partition| dir.join(format!("{name}-{partition}")).is_dir()).collect()
+}
+
+/// Librdkafka goes on writing to a partition of the small disk all the time: while it fills, while it is offline, and after it is back.
+#[test]
+fn a_full_directory_comes_back_when_there_is_room_and_a_producer_notices_a_pause() {
+    let retry = [("dohle.log.dir.retry.ms", "200"), ("offsets.topic.num.partitions", "4")];
+    let Some(world) = World::with("{large},{small}", &retry) else { return };
+    let mut client = world.client();
+    create(&mut client);
+    let small = partitions_in(&world.small);
+    let groups = ["g0", "g1", "g2", "g3"];
+    for group in groups {
+        // Who asks first has the topic made.
+        let find = FindCoordinatorRequest { key: group.into(), ..Default::default() };
+        eventually(
+            "a coordinator",
+            || client.ask(&find, 3).expect("an answer").error_code,
+            |code| *code == 0,
+        );
+        eventually("its shard", || commit(&mut client, group, 7), |code| *code == 0);
+    }
+    let coordinated = folders_of(&world.small, "__consumer_offsets");
+    let (lost, kept): (Vec<&str>, Vec<&str>) =
+        groups.iter().partition(|group| coordinated.contains(&coordinator_of(group)));
+    assert!(!lost.is_empty() && !kept.is_empty(), "{coordinated:?}");
+
+    let mut python = Command::new(install::python());
+    python.arg(install::sources().join("python/steady.py"));
+    python.args([&world.target.bootstrap(), TOPIC, &small[0].to_string()]);
+    let mut producer = Process::converse("steady.py", &mut python, &world.target.folder().join("steady.log"));
+    let mut acknowledged = |word: &str| producer.ask(word, PATIENCE).parse::<u64>().expect("a number");
+    eventually("a full disk", || described(&mut client, &world.small).error_code, |code| *code == STORAGE);
+    let before = acknowledged("small");
+    eventually(
+        "leaders",
+        || leaders(&mut client),
+        |leaders| small.iter().all(|p| leaders[*p as usize].1 == -1),
+    );
+    for group in &lost {
+        eventually(
+            "a lost coordinator",
+            || commit(&mut client, group, 8),
+            |code| *code == ErrorCode::NotCoordinator.code(),
+        );
+    }
+    kept.iter().for_each(|group| assert_eq!(commit(&mut client, group, 8), 0, "{group}"));
+    // It is tried again and again, and stays where it is while the disk is full.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(described(&mut client, &world.small).error_code, STORAGE);
+    world.free_space();
+    eventually("its return", || described(&mut client, &world.small).error_code, |code| *code == 0);
+    eventually("leaders", || leaders(&mut client), |leaders| leaders.iter().all(|l| *l == (0, 1, vec![])));
+    eventually("acknowledgements", || acknowledged("?"), |now| *now > before + 100);
+    for group in &lost {
+        eventually("its coordinator", || committed(&mut client, group), |found| *found == (0, 7));
+        assert_eq!(commit(&mut client, group, 9), 0, "{group}");
+    }
+    let ended: serde_json::Value =
+        serde_json::from_str(&producer.ask("end", 4 * PATIENCE)).expect("what the producer says");
+    let count = ended["acknowledged"].as_i64().expect("a number");
+    assert_eq!(ended, serde_json::json!({"acknowledged": count, "in_order": true, "failed": [], "left": 0}));
+    let mut ends = vec![0; PARTITIONS as usize];
+    ends[small[0] as usize] = count;
+    check_back(&mut client, &world.small, &small, &ends);
+    let log = std::fs::read_to_string(world.target.folder().join("broker.log")).expect("its log");
+    assert_eq!(log.matches("a log directory has failed").count(), 1, "{log}");
+    assert_eq!(log.matches("a log directory is back").count(), 1, "{log}");
+}
+
+#[test]
+fn a_node_whose_last_log_directory_is_full_ends() {
+    let Some(mut world) = World::with("{small}", &[]) else { return };
+    let mut client = world.client();
+    create(&mut client);
+    let refused = (0..1000).find_map(|number| match try_produce(&mut client, 0, number) {
+        Some((0, _)) => None,
+        refused => Some(refused),
+    });
+    let refused = refused.expect("the disk gets full");
+    assert!([None, Some((STORAGE, -1))].contains(&refused), "{refused:?}");
+    assert_eq!(world.target.ended(PATIENCE).expect("it ends").code(), Some(13));
+    let log = std::fs::read_to_string(world.target.folder().join("broker.log")).expect("its log");
+    assert!(log.contains("the last log directory has failed"), "{log}");
 }
 
 #[test]
@@ -350,7 +486,7 @@ fn a_directory_that_cannot_be_opened_is_offline_and_the_other_serves() {
 fn a_node_that_loses_the_directory_of_its_metadata_ends() {
     let folder = tempfile::Builder::new().prefix("dohle-log-dirs-").tempdir().expect("a folder");
     let dir = folder.path().join("only");
-    let target = Target::with(Given::ByFile, &[("log.dirs", dir.to_str().expect("UTF-8"))]);
+    let mut target = Target::with(Given::ByFile, &[("log.dirs", dir.to_str().expect("UTF-8"))]);
     let at: SocketAddr = target.bootstrap().parse().expect("an address");
     let mut client = Connection::open(at);
     create(&mut client);
@@ -359,7 +495,7 @@ fn a_node_that_loses_the_directory_of_its_metadata_ends() {
     std::fs::write(&dir, "").expect("a file in its place");
     let (code, _) = produce(&mut client, 0, 0);
     assert!([0, STORAGE].contains(&code), "{code}");
-    eventually("the end of the node", || std::net::TcpStream::connect(at).is_err(), |ended| *ended);
+    assert_eq!(target.ended(PATIENCE).expect("it ends").code(), Some(13));
     let log = std::fs::read_to_string(target.folder().join("broker.log")).expect("its log");
     assert!(log.contains("the log directory that holds the metadata has failed"), "{log}");
 }

@@ -1,16 +1,16 @@
 //! One log directory as this process has it: its checkpoints, and whether it is served.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dohle_log::dirs::LogDir;
-use dohle_log::names::FolderState;
+use dohle_log::names::{FolderState, marked_folder_name};
 use dohle_log::{LogContext, LogError, Recovery};
-use dohle_types::{DirectoryId, Offset, PartitionIndex};
+use dohle_types::{DirectoryId, Offset, PartitionIndex, Uuid};
 use tracing::{info, warn};
 
 use crate::checkpoints::Checkpoints;
-use crate::places::{Place, Places};
 use crate::recovering::Gate;
 
 /// The folder of the metadata log is named after this topic.
@@ -18,14 +18,14 @@ const METADATA_TOPIC_NAME: &str = "__cluster_metadata";
 
 pub struct Directory {
     pub path: PathBuf,
-    /// Known if it was ever opened.
-    pub id: Option<DirectoryId>,
-    /// What there is of it, or why it could not be opened.
-    pub opened: Result<Held, String>,
+    id: OnceLock<DirectoryId>,
+    /// What there is of it, or why it could not be opened. Exchanged as a whole when the directory comes back: what has been taken from
+    /// here before reaches the disk no more. Locked for a moment only, and after the places where both are.
+    opened: Mutex<Result<Arc<Held>, String>>,
     pub gate: Arc<Gate>,
 }
 
-/// What this process has of a directory that it could open. Nothing of it is asked once [`LogDir::failure`] is there.
+/// What this process has of a directory since it opened it. Nothing of it is asked once [`LogDir::failure`] is there.
 ///
 /// Where both are locked, the places of all directories come before the checkpoints of one.
 pub struct Held {
@@ -36,28 +36,58 @@ pub struct Held {
     checkpoints: Mutex<Checkpoints>,
 }
 
+/// A directory of which the names were read, and the partitions whose folders lie there.
+pub struct Stock {
+    pub held: Held,
+    pub live: Vec<(String, PartitionIndex)>,
+}
+
 impl Directory {
-    /// What there is of the directory, unless it is offline.
-    pub fn held(&self) -> Result<&Held, LogError> {
-        let offline = |why: String| LogError::Offline { path: self.path.clone(), why };
-        match &self.opened {
-            Err(why) => Err(offline(why.clone())),
-            Ok(held) => match held.dir.failure() {
-                Some(failure) => Err(offline(failure.to_string())),
-                None => Ok(held),
-            },
+    pub fn new(path: PathBuf, opened: Result<Held, String>) -> Self {
+        let directory =
+            Self { path, id: OnceLock::new(), opened: Mutex::new(Err(String::new())), gate: Arc::default() };
+        match opened {
+            Ok(held) => directory.hold(held),
+            Err(why) => *directory.opened() = Err(why),
         }
+        directory
+    }
+
+    /// Its id, if it was ever opened.
+    pub fn id(&self) -> Option<DirectoryId> {
+        self.id.get().copied()
+    }
+
+    /// From here on this is what there is of the directory.
+    pub fn hold(&self, held: Held) {
+        if let Some(id) = held.dir.meta().and_then(|meta| meta.directory_id) {
+            let known = self.id.get_or_init(|| id);
+            assert_eq!(*known, id, "a directory keeps its id");
+        }
+        *self.opened() = Ok(Arc::new(held));
+    }
+
+    /// What there is of the directory, unless it is offline.
+    pub fn held(&self) -> Result<Arc<Held>, LogError> {
+        match &*self.opened() {
+            Err(why) => Err(LogError::Offline { path: self.path.clone(), why: why.clone() }),
+            Ok(held) => held.check().map(|()| held.clone()),
+        }
+    }
+
+    /// What there was of a directory that has failed since it was opened.
+    pub fn lost(&self) -> Option<Arc<Held>> {
+        self.opened().as_ref().ok().filter(|held| held.dir.failure().is_some()).cloned()
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Result<Arc<Held>, String>> {
+        self.opened.lock().expect("nothing panics while it is locked")
     }
 }
 
-impl Held {
+impl Stock {
     /// Reads names and checkpoints of an opened directory, and from here on has it in use.
-    pub fn take_stock(
-        dir: LogDir,
-        context: &LogContext,
-        index: usize,
-        places: &mut Places,
-    ) -> Result<Self, LogError> {
+    pub fn take(dir: LogDir, context: &LogContext) -> Result<Self, LogError> {
         let mut checkpoints = Checkpoints::read(&dir)?;
         let clean = dir.take_clean_shutdown()?.is_some() && checkpoints.are_whole;
         // The metadata log is the controller's.
@@ -72,22 +102,28 @@ impl Held {
             }
         }
         deleted.iter().for_each(|folder| remove(&dir, folder));
-        for (topic, partition) in &live {
-            places.insert(topic, *partition, Place::found(index));
-        }
         // What a deleted partition left must never be taken for the mark of a younger one of its name.
-        let is_here = |topic: &str, partition| {
-            places.get(topic, partition).is_some_and(|place| place.directory == index)
-        };
-        if checkpoints.retain(is_here)
-            && let Err(problem) = checkpoints.write(&dir)
-        {
-            live.iter().for_each(|(topic, partition)| places.remove(topic, *partition));
-            return Err(problem);
+        let here: HashSet<(&str, PartitionIndex)> = live.iter().map(|(topic, at)| (&**topic, *at)).collect();
+        if checkpoints.retain(|topic, partition| here.contains(&(topic, partition))) {
+            checkpoints.write(&dir)?;
         }
+        drop(here);
         info!(path = %dir.path().display(), clean, "log directory");
         let context = LogContext { disk: dir.disk().clone(), ..context.clone() };
-        Ok(Self { dir, context, clean, checkpoints: Mutex::new(checkpoints) })
+        let held = Held { dir, context, clean, checkpoints: Mutex::new(checkpoints) };
+        Ok(Self { held, live })
+    }
+}
+
+impl Held {
+    /// Fails once the directory has failed since it was opened.
+    pub fn check(&self) -> Result<(), LogError> {
+        match self.dir.failure() {
+            None => Ok(()),
+            Some(failure) => {
+                Err(LogError::Offline { path: self.dir.path().to_owned(), why: failure.to_string() })
+            }
+        }
     }
 
     pub fn recovery(&self, topic: &str, partition: PartitionIndex) -> Recovery {
@@ -102,6 +138,25 @@ impl Held {
     pub fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
         self.checkpoints.lock().expect("nothing panics while the checkpoints are locked")
     }
+}
+
+/// Gives a partition's folder a name that says why it is nobody's. Durable when it returns.
+pub fn put_aside(
+    dir: &LogDir,
+    topic: &str,
+    partition: PartitionIndex,
+    unique: Uuid,
+    mark: FolderState,
+) -> Result<PathBuf, LogError> {
+    let from = dir.partition_path(topic, partition);
+    let to = dir.path().join(marked_folder_name(topic, partition, unique, mark));
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| LogError::Io { action, path, source }
+    };
+    dir.disk().rename(&from, &to).map_err(failed("renaming", &from))?;
+    let _stored = dir.disk().sync_dir(dir.path()).map_err(failed("flushing", dir.path()))?;
+    Ok(to)
 }
 
 pub fn remove(dir: &LogDir, folder: &Path) {

@@ -1,6 +1,6 @@
 //! Which directories are offline, and what is told of each.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dohle_env::disk::DiskFailure;
 use dohle_metadata::directory::UNASSIGNED;
@@ -16,12 +16,9 @@ impl LogDirs {
     }
 
     /// The directories that have failed since they were opened, and why.
-    pub fn failed(&self) -> Vec<(PathBuf, Option<DirectoryId>, DiskFailure)> {
-        let failed = self.directories.iter().filter_map(|directory| {
-            let failure = directory.opened.as_ref().ok()?.dir.failure()?.clone();
-            Some((directory.path.clone(), directory.id, failure))
-        });
-        failed.collect()
+    pub fn failed(&self) -> Vec<(usize, DiskFailure)> {
+        let failure = |at: usize| Some((at, self.directories[at].lost()?.dir.failure()?.clone()));
+        (0..self.directories.len()).filter_map(failure).collect()
     }
 
     /// Writes to the directories in which something could not be read: one whose device is gone has failed when this returns. Blocks.
@@ -34,6 +31,10 @@ impl LogDirs {
                 Err(problem) => error!(%problem, "a log directory cannot be written"),
             }
         }
+    }
+
+    pub fn is_served(&self, at: usize) -> bool {
+        self.directories[at].held().is_ok()
     }
 
     /// Whether any directory is served.
@@ -73,10 +74,10 @@ impl LogDirs {
     pub fn describe(&self) -> Vec<Described> {
         let described = self.directories.iter().map(|directory| {
             let held = directory.held().ok();
-            let space = held.and_then(|held| held.dir.space().ok());
+            let space = held.as_ref().and_then(|held| held.dir.space().ok());
             Described {
                 path: directory.path.clone(),
-                id: directory.id,
+                id: directory.id(),
                 offline: held.is_none(),
                 available: space.map(|space| space.available),
                 total: space.map(|space| space.total),

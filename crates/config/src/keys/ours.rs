@@ -8,6 +8,8 @@ pub static OUR_BROKER: &[KeyDef] = &[
         "Cores that serve connections and partitions, one thread each; 0 for as many as the process may use."),
     key("dohle.durability", Text, Is("synced"), OneOf(&["synced", "replicated"]), High, ClusterWide,
         "When a record counts as stored: `synced` after the disk has flushed it, `replicated` as in Kafka once it is in the page cache of its replicas."),
+    key("dohle.log.dir.retry.ms", Long, Is("30000"), AtLeast(-1.0), Low, ReadOnly,
+        "After how long a log directory that is offline is tried out, and again after as long while it is not well; 0 or -1 for a restart only, as in Kafka."),
     key("dohle.log.format", Text, Is("text"), OneOf(&["text", "json"]), Low, ReadOnly,
         "How this node's own log lines are written to stderr."),
     key("dohle.log.level", Text, Is("info"), NonEmpty, Low, ReadOnly,

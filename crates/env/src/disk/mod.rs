@@ -102,6 +102,11 @@ pub trait Disk: Send + Sync {
     /// Takes an exclusive lock on a file, which is made when there is none, and holds it until the lock is dropped or the process
     /// ends. Fails with `WouldBlock` while another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+
+    /// What may end all use of this door to the disk, where there is such a thing.
+    fn guard(&self) -> Option<&Arc<Guard>> {
+        None
+    }
 }
 
 /// An open file. All methods take `&self`: positions are the caller's.

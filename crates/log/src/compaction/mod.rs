@@ -150,6 +150,11 @@ impl Log {
         self.compaction.is_running()
     }
 
+    /// Whether the files of a segment that compaction has made are being given their names.
+    pub fn is_swapping(&self) -> bool {
+        self.compaction.is_swapping()
+    }
+
     /// Has a compaction under way end soon, without a result.
     pub fn cancel_compaction(&self) {
         self.compaction.cancel();

@@ -1,5 +1,7 @@
 //! What follows for partitions when a broker comes, goes, or stays silent.
 
+use std::collections::BTreeSet;
+
 use dohle_types::{BrokerEpoch, DirectoryId, NodeId};
 use dohle_wire::messages::{BrokerRegistrationChangeRecord, UnregisterBrokerRecord};
 
@@ -71,8 +73,18 @@ impl Turn<'_> {
         self.batch.push(record, 2)
     }
 
+    /// Directories of a broker are there again: what lies in them and has no leader gets one. In Kafka that takes a restart.
+    pub(super) fn directories_online(&mut self, id: NodeId, back: &BTreeSet<DirectoryId>) -> Result<()> {
+        if back.is_empty() {
+            return Ok(());
+        }
+        self.move_leaders(Movement::default(), |_, _, partition| {
+            !partition.has_leader() && partition.directory_of(id).is_some_and(|dir| back.contains(&dir))
+        })
+    }
+
     pub(super) fn directories_cordoned(&mut self, broker: &Broker, cordoned: &[DirectoryId]) -> Result<()> {
-        let as_set = |dirs: &[DirectoryId]| dirs.iter().copied().collect::<std::collections::BTreeSet<_>>();
+        let as_set = |dirs: &[DirectoryId]| dirs.iter().copied().collect::<BTreeSet<_>>();
         if broker.cordoned_log_dirs.as_deref().is_some_and(|known| as_set(known) == as_set(cordoned)) {
             return Ok(());
         }

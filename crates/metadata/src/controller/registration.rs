@@ -51,11 +51,17 @@ impl Turn<'_> {
         if self.metadata_version().directory_assignment_supported() {
             record.log_dirs.clone_from(&request.log_dirs);
         }
+        // What was offline in a broker that goes on under its epoch.
+        let mut back = BTreeSet::new();
         match existing {
             Some(existing) if existing.incarnation == request.incarnation_id => {
                 record.fenced = existing.fenced;
                 record.in_controlled_shutdown = existing.in_controlled_shutdown;
                 record.broker_epoch = existing.epoch.get();
+                if self.metadata_version().cordoned_log_dirs_supported() {
+                    record.cordoned_log_dirs.clone_from(&existing.cordoned_log_dirs);
+                }
+                back.extend(record.log_dirs.iter().filter(|dir| !existing.log_dirs.contains(dir)).copied());
             }
             existing => {
                 let stopped_at = existing.map(|existing| existing.epoch.get());
@@ -68,6 +74,7 @@ impl Turn<'_> {
         }
         let broker_epoch = record.broker_epoch;
         self.batch.push(record, self.metadata_version().register_broker_record_version())?;
+        self.directories_online(id, &back)?;
         Ok(BrokerRegistrationResponse { broker_epoch, ..Default::default() })
     }
 
