@@ -76,13 +76,21 @@ impl AbortedSearch {
             if entries.is_empty() && view.indexes.is_none() {
                 found.without.push((view.base, Arc::downgrade(&view.lease)));
             }
+            let mut before = view.base.plus(-1);
             for entry in entries {
-                if entry.first_offset > entry.last_offset || entry.last_offset >= view.end {
+                // Nothing else protects what the file says: one number that is too large would hide what comes after it.
+                let in_order = entry.first_offset <= entry.last_offset && before < entry.last_offset;
+                let lies_here =
+                    entry.last_offset < view.end && entry.last_stable_offset <= entry.last_offset.next();
+                if !(in_order && lies_here) {
                     let path = view.path(crate::names::FileKind::TransactionIndex);
-                    let what =
-                        format!("it has a transaction from {} to {}", entry.first_offset, entry.last_offset);
+                    let what = format!(
+                        "it has a transaction from {} to {}, stable at {}",
+                        entry.first_offset, entry.last_offset, entry.last_stable_offset
+                    );
                     return Err(LogError::corrupt(&path, what).into());
                 }
+                before = entry.last_offset;
                 if entry.first_offset < to && entry.last_offset >= from {
                     found.transactions.push(entry);
                 }
