@@ -185,6 +185,43 @@ fn strays_keep_their_records() {
     }
 }
 
+/// A deleted topic's folder goes with all that is in it, by the start after the one that could not finish, and takes nothing else with it.
+#[test]
+fn a_folder_that_was_to_go_is_gone_after_a_start_with_all_it_holds() {
+    let filled = |disk: &SimDisk| -> Result<(), LogError> {
+        let dirs = life(disk)?;
+        fill(&mut open(&dirs, OLD)?)?;
+        dirs.put_aside(NAME, OLD, FolderState::Deleted)?;
+        fill(&mut open(&dirs, YOUNG)?)
+    };
+    let names = |disk: &SimDisk| -> Vec<String> {
+        let entries = disk.list(Path::new("/data")).expect("a folder").into_iter();
+        entries.map(|entry| entry.name).filter(|name| name.starts_with("orders-")).collect()
+    };
+    let disk = SimDisk::new(1);
+    filled(&disk).expect("nothing fails");
+    let before = disk.operations();
+    assert_eq!(names(&disk).len(), 2, "both are there until somebody starts");
+    let aside = names(&disk).into_iter().find(|name| name.ends_with("-delete")).expect("put aside");
+    assert!(disk.list(&Path::new("/data").join(&aside)).expect("a folder").len() >= 3, "with its files");
+    let whole = disk.fork();
+    drop(life(&whole).expect("a start"));
+    assert_eq!(names(&whole), ["orders-0"]);
+    for operation in before..=whole.operations() {
+        for seed in 0..4 {
+            let disk = disk.fork();
+            disk.kill();
+            disk.fail_at(operation, Fault::Crash);
+            _ = life(&disk);
+            disk.crash(seed);
+            let dirs = life(&disk).expect("the start after it");
+            assert_eq!(names(&disk), ["orders-0"], "crash at operation {operation}, seed {seed}");
+            let log = open(&dirs, YOUNG).expect("the younger one's log");
+            assert_eq!(log.end_offset(), Offset(RECORDS as i64));
+        }
+    }
+}
+
 const SOUND: [(&str, TopicPartition); 2] = [("left", topic(0x33)), ("right", topic(0x44))];
 const ROUNDS: i64 = 3;
 
