@@ -135,8 +135,11 @@ fn create(client: &mut Connection) {
 
 /// The partitions in a directory, by their folders.
 fn partitions_in(dir: &Path) -> Vec<i32> {
-    let lies_there = |partition: &i32| dir.join(format!("{TOPIC}-{partition}")).is_dir();
-    (0..PARTITIONS).filter(lies_there).collect()
+    folders_of(dir, TOPIC)
+}
+
+fn folders_of(dir: &Path, topic: &str) -> Vec<i32> {
+    (0..PARTITIONS).filter(|partition| dir.join(format!("{topic}-{partition}")).is_dir()).collect()
 }
 
 fn produce(client: &mut Connection, index: i32, number: i64) -> (i16, i64) {
@@ -359,11 +362,6 @@ fn committed(client: &mut Connection, group: &str) -> (i16, i64) {
     let response = client.ask(&request, 7).expect("an answer");
     let offset = response.topics.first().map_or(-1, |topic| topic.partitions[0].committed_offset);
     (response.error_code, offset)
-}
-
-/// The folders `<name>-<n>` in a directory.
-fn folders_of(dir: &Path, name: &str) -> Vec<i32> {
-    (0..PARTITIONS).filter(|partition| dir.join(format!("{name}-{partition}")).is_dir()).collect()
 }
 
 /// Librdkafka goes on writing to a partition of the small disk all the time: while it fills, while it is offline, and after it is back.
