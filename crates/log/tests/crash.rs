@@ -135,7 +135,7 @@ fn one_seed_is_one_run() {
         workload.log = None;
         disk.crash(seed);
         workload.world = workload.world.in_another_life(disk);
-        let mut log = workload.world.open(workload.recovery(false)).unwrap();
+        let mut log = workload.reopened().unwrap();
         read_all(&mut log).iter().map(identity).collect::<Vec<_>>()
     };
     for seed in 0..5 {

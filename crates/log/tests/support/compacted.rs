@@ -298,17 +298,23 @@ impl Compacted {
         self.open(true)
     }
 
-    fn recovery(&self, clean: bool) -> Recovery {
+    /// A checkpoint that a crash has torn is a failure like another: they are replaced in one step.
+    fn recovery(&self, clean: bool) -> Result<Recovery, LogError> {
         let read = |name: &str| {
-            let offsets = checkpoint::read(&self.world.disk, &Path::new("/data").join(name)).unwrap();
-            offsets.values().next().unwrap_or(Offset::ZERO)
+            let offsets = checkpoint::read(&self.world.disk, &Path::new("/data").join(name))?;
+            Ok(offsets.values().next().unwrap_or(Offset::ZERO))
         };
-        let recovery_point = read("recovery-point-offset-checkpoint");
-        Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint") }
+        let recovery_point = read("recovery-point-offset-checkpoint")?;
+        Ok(Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint")? })
+    }
+
+    /// The log as a crash has left it, opened.
+    fn reopened(&self) -> Result<Log, LogError> {
+        self.world.open(self.recovery(false)?)
     }
 
     pub fn open(&mut self, clean: bool) -> Step {
-        let recovery = self.recovery(clean);
+        let recovery = self.recovery(clean)?;
         self.log = Some(self.world.open(recovery)?);
         Ok(())
     }

@@ -346,19 +346,25 @@ impl Workload {
         self.open(true)
     }
 
-    pub fn recovery(&self, clean: bool) -> Recovery {
+    /// A checkpoint that a crash has torn is a failure like another: they are replaced in one step.
+    fn recovery(&self, clean: bool) -> Result<Recovery, LogError> {
         let disk: &dyn Disk = &self.world.disk;
         let read = |name: &str| {
-            let offsets = checkpoint::read(disk, &Path::new(self.world.root()).join(name)).unwrap();
-            offsets.values().next()
+            let offsets = checkpoint::read(disk, &Path::new(self.world.root()).join(name))?;
+            Ok(offsets.values().next())
         };
-        let recovery_point = read("recovery-point-offset-checkpoint").unwrap_or(Offset::NONE);
-        let log_start = read("log-start-offset-checkpoint").unwrap_or(Offset::ZERO);
-        Recovery { clean, recovery_point, log_start }
+        let recovery_point = read("recovery-point-offset-checkpoint")?.unwrap_or(Offset::NONE);
+        let log_start = read("log-start-offset-checkpoint")?.unwrap_or(Offset::ZERO);
+        Ok(Recovery { clean, recovery_point, log_start })
+    }
+
+    /// The log as a crash has left it, opened.
+    pub fn reopened(&self) -> Result<Log, LogError> {
+        self.world.open(self.recovery(false)?)
     }
 
     pub fn open(&mut self, clean: bool) -> Step {
-        let recovery = self.recovery(clean);
+        let recovery = self.recovery(clean)?;
         self.log = Some(self.world.open(recovery)?);
         Ok(())
     }
@@ -420,14 +426,14 @@ impl Workload {
     pub fn check_crashed_twice(&mut self, seed: u64) -> Result<(), String> {
         let before = self.world.disk.fork();
         let operations = {
-            let _log = self.world.open(self.recovery(false)).map_err(|error| error.to_string())?;
+            let _log = self.reopened().map_err(|error| error.to_string())?;
             self.world.disk.operations()
         };
         if operations > 0 {
             let disk = before.fork();
             disk.fail_at(seed % operations, Fault::Crash);
             self.world = self.world.in_another_life(disk.clone());
-            let _crashed = self.world.open(self.recovery(false));
+            let _crashed = self.reopened();
             disk.crash(seed);
             self.check()?;
         }
@@ -436,7 +442,7 @@ impl Workload {
     }
 
     pub fn reopen(&self) -> Result<Found, String> {
-        let mut log = self.world.open(self.recovery(false)).map_err(|error| format!("opening: {error}"))?;
+        let mut log = self.reopened().map_err(|error| format!("opening: {error}"))?;
         let batches = read_all(&mut log);
         Ok((batches, log.producers().collect(), (log.start_offset(), log.end_offset())))
     }

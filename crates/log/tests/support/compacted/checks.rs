@@ -15,8 +15,7 @@ impl Compacted {
     }
 
     pub(super) fn check_opened(&mut self) -> Result<Vec<BatchHeader>, String> {
-        let recovery = self.recovery(false);
-        let mut log = self.world.open(recovery).map_err(|error| format!("opening: {error}"))?;
+        let mut log = self.reopened().map_err(|error| format!("opening: {error}"))?;
         self.check(&mut log)
     }
 
@@ -24,7 +23,7 @@ impl Compacted {
     pub fn check_crashed_twice(&mut self, seed: u64) -> Result<(), String> {
         let before = self.world.disk.fork();
         let operations = {
-            let _log = self.world.open(self.recovery(false)).map_err(|error| error.to_string())?;
+            let _log = self.reopened().map_err(|error| error.to_string())?;
             self.world.disk.operations()
         };
         let settings = self.world.settings.clone();
@@ -37,7 +36,7 @@ impl Compacted {
             let disk = before.fork();
             disk.fail_at(seed % operations, Fault::Crash);
             self.world = world_on(disk.clone());
-            let _crashed = self.world.open(self.recovery(false));
+            let _crashed = self.reopened();
             disk.crash(seed);
             self.check_crashed()?;
         }
