@@ -20,4 +20,5 @@
 
 pub mod frame;
 pub mod groups;
+mod small_map;
 pub mod topics;

@@ -6,7 +6,7 @@ use dohle_wire::messages as m;
 
 use crate::frame::{Moment, ReplyTo};
 
-/// Who asks.
+/// Who asks. The texts are in buffers of their own, so that members may keep them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     pub id: Text,

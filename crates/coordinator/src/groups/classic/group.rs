@@ -14,6 +14,7 @@ use dohle_wire::{Reader, Text};
 
 use super::member::{Member, Protocol, Waiting};
 use crate::groups::offsets::Committer;
+use crate::small_map::SmallMap;
 
 /// The protocol type of Kafka's consumers.
 const CONSUMER: &str = "consumer";
@@ -32,13 +33,12 @@ pub struct ClassicGroup {
     pub(super) protocol_type: Option<Text>,
     pub(super) protocol: Option<Text>,
     pub(super) leader: Option<Text>,
-    /// Boxed, because a map keeps room for ten more, and most groups are small.
-    members: BTreeMap<Text, Box<Member>>,
-    statics: BTreeMap<Text, Text>,
+    members: SmallMap<Text, Box<Member>>,
+    statics: SmallMap<Text, Text>,
     /// Ids given out, not yet used to join.
     pending: BTreeSet<Text>,
     joined: usize,
-    support: BTreeMap<Text, usize>,
+    support: SmallMap<Text, usize>,
     /// What the members subscribe to, when they are consumers that can be understood.
     subscribed: Option<Box<[Text]>>,
 }
@@ -399,7 +399,10 @@ impl ClassicGroup {
     fn count(&mut self, member: &Member) {
         self.joined += usize::from(member.awaiting_join.is_some());
         for protocol in &member.protocols {
-            *self.support.entry(protocol.name.clone()).or_default() += 1;
+            match self.support.get_mut(&protocol.name) {
+                Some(count) => *count += 1,
+                None => _ = self.support.insert(protocol.name.clone(), 1),
+            }
         }
     }
 

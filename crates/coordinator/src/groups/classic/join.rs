@@ -5,9 +5,9 @@ use dohle_wire::Text;
 use dohle_wire::messages as m;
 
 use super::group::{ClassicGroup, Phase};
-use super::member::{Member, Waiting, new_id, protocols_of};
+use super::member::{Member, Waiting, kept_name, new_id, protocols_of};
 use super::rebalance::Turn;
-use crate::groups::request::{Call, Client};
+use crate::groups::request::Call;
 use crate::groups::{Effects, Group, GroupCoordinator, Response, consumer};
 
 /// How long a join may wait that comes from a member without an id: it cannot heartbeat, and if it is gone nobody notices.
@@ -169,17 +169,16 @@ impl Join<'_> {
             first.member_came = true;
         }
         let request = self.request;
-        let client = Client { id: self.call.client.id.detached(), host: self.call.client.host.detached() };
         let mut member = Member::new(
             id.clone(),
             request.group_instance_id.as_ref().map(Text::detached),
-            client,
+            self.call.client.clone(),
             (request.rebalance_timeout_ms, request.session_timeout_ms),
             protocols_of(&request.protocols),
         );
         member.is_new = true;
         member.awaiting_join = Some(self.waiting);
-        self.turn.group.add(member, &request.protocol_type.detached());
+        self.turn.group.add(member, &kept_name(&request.protocol_type));
         self.turn.set_session(&id, NEW_MEMBER_JOIN_TIMEOUT_MS);
         self.turn.rebalance();
     }

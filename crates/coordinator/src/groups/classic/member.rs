@@ -73,13 +73,22 @@ impl Member {
     }
 }
 
+/// What nearly every member says. The names of these are nobody's memory.
+const USUAL: [&str; 6] = ["consumer", "connect", "range", "roundrobin", "sticky", "cooperative-sticky"];
+
+/// The name of a protocol or its type, for keeping.
+pub(super) fn kept_name(name: &Text) -> Text {
+    let usual = USUAL.iter().find(|usual| name == **usual);
+    usual.map_or_else(|| name.detached(), |usual| Text::from_static(usual))
+}
+
 /// The protocols of a request in buffers of their own: they outlive it.
 pub(super) fn protocols_of(request: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
     let mut protocols: Vec<Protocol> = Vec::with_capacity(request.len());
     for protocol in request {
         if protocols.iter().all(|known| known.name != protocol.name) {
             let metadata = Bytes::copy_from_slice(&protocol.metadata);
-            protocols.push(Protocol { name: protocol.name.detached(), metadata });
+            protocols.push(Protocol { name: kept_name(&protocol.name), metadata });
         }
     }
     protocols
@@ -96,7 +105,8 @@ pub(super) fn new_id(prefix: &str, chance: u64) -> Text {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-    Text::from(format!("{prefix}-{}", parts.join("-")))
+    // What was formatted may have room for more.
+    Text::from(format!("{prefix}-{}", parts.join("-")).as_str())
 }
 
 const MIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -6,7 +6,7 @@ use dohle_wire::messages as m;
 use m::group_metadata_value::MemberMetadata;
 
 use super::group::{ClassicGroup, Phase};
-use super::member::{Member, Protocol};
+use super::member::{Member, Protocol, kept_name};
 use crate::groups::GroupRecord;
 use crate::groups::request::Client;
 
@@ -112,8 +112,8 @@ pub(super) fn detached(value: m::GroupMetadataValue) -> m::GroupMetadataValue {
         ..member.clone()
     });
     m::GroupMetadataValue {
-        protocol_type: value.protocol_type.detached(),
-        protocol: text(&value.protocol),
+        protocol_type: kept_name(&value.protocol_type),
+        protocol: value.protocol.as_ref().map(kept_name),
         leader: text(&value.leader),
         members: members.collect(),
         ..value

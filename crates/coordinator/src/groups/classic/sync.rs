@@ -44,11 +44,11 @@ pub(in crate::groups) fn sync(
             }
             turn.has_synced(&id);
             if turn.group.is_leader(&id) {
-                let assignments: BTreeMap<&Text, &Bytes> =
-                    request.assignments.iter().map(|of| (&of.member_id, &of.assignment)).collect();
-                turn.assign(|id| {
-                    assignments.get(id).map(|bytes| Bytes::copy_from_slice(bytes)).unwrap_or_default()
-                });
+                // One copy for the record and the member, which both outlive the request.
+                let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+                let assignments: BTreeMap<&Text, Bytes> =
+                    request.assignments.iter().map(|of| (&of.member_id, copy(&of.assignment))).collect();
+                turn.assign(|id| assignments.get(id).cloned().unwrap_or_default());
             }
         }
         Phase::Stable { .. } => {

@@ -1,7 +1,5 @@
 //! OffsetFetch, one group at a time.
 
-use std::collections::BTreeMap;
-
 use dohle_types::{ErrorCode, TopicId};
 use dohle_wire::Text;
 use dohle_wire::messages as m;
@@ -10,9 +8,10 @@ use m::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 
-use super::store::{Committed, Kept};
+use super::store::Committed;
 use crate::groups::request::Call;
 use crate::groups::{Effects, Group, GroupCoordinator, Response};
+use crate::small_map::SmallMap;
 
 /// From this version on, an error is told once for the group; before, with every partition.
 const GROUP_ERROR_SINCE: i16 = 2;
@@ -55,10 +54,10 @@ impl View<'_> {
         topics.map(|(topic, partitions)| self.whole_topic(topic, partitions)).collect()
     }
 
-    fn whole_topic(&self, topic: &Text, partitions: &BTreeMap<i32, Kept>) -> OffsetFetchResponseTopics {
+    fn whole_topic(&self, topic: &Text, partitions: &SmallMap<i32, Committed>) -> OffsetFetchResponseTopics {
         let partitions = partitions
             .iter()
-            .map(|(partition, committed)| self.partition(topic, *partition, Some(&**committed)));
+            .map(|(partition, committed)| self.partition(topic, *partition, Some(committed)));
         OffsetFetchResponseTopics {
             name: topic.clone(),
             partitions: partitions.collect(),

@@ -6,6 +6,8 @@ use dohle_types::{ProducerId, TopicId};
 use dohle_wire::Text;
 use dohle_wire::messages as m;
 
+use crate::small_map::SmallMap;
+
 /// One committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Committed {
@@ -39,17 +41,14 @@ impl Committed {
     }
 }
 
-type ByPartition<T> = BTreeMap<Text, BTreeMap<i32, T>>;
-
-/// Boxed, because a map keeps room for ten more, and most groups have few offsets.
-pub(super) type Kept = Box<Committed>;
+type ByPartition<T> = SmallMap<Text, SmallMap<i32, T>>;
 
 /// The offsets of a shard's groups. Only replay changes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
-    by_group: BTreeMap<Text, ByPartition<Kept>>,
+    by_group: BTreeMap<Text, ByPartition<Committed>>,
     /// What transactions that have not ended have committed.
-    pending: BTreeMap<ProducerId, BTreeMap<Text, ByPartition<Kept>>>,
+    pending: BTreeMap<ProducerId, BTreeMap<Text, ByPartition<Committed>>>,
     /// The same the other way round: who holds a partition back.
     open: BTreeMap<Text, ByPartition<BTreeSet<ProducerId>>>,
     /// Records are replayed in the order of the log, which makes their count as good as their offsets, also before they have any.
@@ -58,12 +57,12 @@ pub struct Offsets {
 
 impl Offsets {
     pub(super) fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        get(&self.by_group, group, topic, partition).map(Box::as_ref)
+        get(&self.by_group, group, topic, partition)
     }
 
     /// How many offsets are kept, without those that are pending.
     pub(in crate::groups) fn count(&self) -> u64 {
-        self.by_group.values().flat_map(BTreeMap::values).map(|partitions| partitions.len() as u64).sum()
+        self.by_group.values().flat_map(SmallMap::values).map(|partitions| partitions.len() as u64).sum()
     }
 
     /// Whether an open transaction has an offset pending for the partition.
@@ -77,7 +76,7 @@ impl Offsets {
     }
 
     /// A group's topics, their partitions and offsets, in order.
-    pub(super) fn topics(&self, group: &str) -> impl Iterator<Item = (&Text, &BTreeMap<i32, Kept>)> {
+    pub(super) fn topics(&self, group: &str) -> impl Iterator<Item = (&Text, &SmallMap<i32, Committed>)> {
         self.by_group.get(group).into_iter().flatten()
     }
 
@@ -107,8 +106,8 @@ impl Offsets {
         let unordered = |offsets: &Self| {
             let mut offsets = offsets.clone();
             let pending = offsets.pending.values_mut().flat_map(BTreeMap::values_mut);
-            let all = offsets.by_group.values_mut().chain(pending).flat_map(BTreeMap::values_mut);
-            all.flat_map(BTreeMap::values_mut).for_each(|committed| committed.order = 0);
+            let all = offsets.by_group.values_mut().chain(pending).flat_map(SmallMap::values_mut);
+            all.flat_map(SmallMap::values_mut).for_each(|committed| committed.order = 0);
             offsets.replayed = 0;
             offsets
         };
@@ -125,7 +124,7 @@ impl Offsets {
         transaction: Option<ProducerId>,
     ) {
         self.replayed += 1;
-        let committed = Box::new(Committed { order: self.replayed, ..committed });
+        let committed = Committed { order: self.replayed, ..committed };
         match transaction {
             None => put(&mut self.by_group, group, topic, partition, committed),
             Some(producer) => {
@@ -207,11 +206,11 @@ fn get_mut<'a, T>(
 /// Names are copied when they are new: they come from requests and blocks of the log.
 fn put<T>(map: &mut BTreeMap<Text, ByPartition<T>>, group: &Text, topic: &Text, partition: i32, value: T) {
     if !map.contains_key(group) {
-        map.insert(group.detached(), BTreeMap::new());
+        map.insert(group.detached(), SmallMap::default());
     }
     let Some(topics) = map.get_mut(group) else { return };
     if !topics.contains_key(topic) {
-        topics.insert(topic.detached(), BTreeMap::new());
+        topics.insert(topic.detached(), SmallMap::default());
     }
     let Some(partitions) = topics.get_mut(topic) else { return };
     partitions.insert(partition, value);
