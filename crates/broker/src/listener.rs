@@ -220,7 +220,7 @@ fn hand_over(core: &Rc<Core>, to: usize, stream: net::TcpStream, peer: SocketAdd
 /// Serves a connection on this core.
 fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
     let session = Session::anonymous(door, peer);
-    let connection = Connection::new(stream, core.clone(), Peer { session, software: RefCell::default() });
+    let connection = Connection::new(stream, core.clone(), Peer::new(session));
     core.metrics.connections_opened.add(1);
     let core = core.clone();
     task::spawn(async move {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use dohle_coordinator::groups::Client;
 use dohle_env::Tick;
 use dohle_metadata::RequestContext;
 use dohle_wire::messages::{RequestHeader, ResponseHeader};
@@ -26,6 +27,26 @@ pub struct ClientSoftware {
 pub struct Peer {
     pub session: Session,
     pub software: RefCell<ClientSoftware>,
+    /// The client as coordinators were told of it last: a connection's requests say the same, one after the other.
+    client: RefCell<Client>,
+}
+
+impl Peer {
+    pub fn new(session: Session) -> Self {
+        let host = Text::from(format!("/{}", session.peer.ip().to_canonical()));
+        let client = RefCell::new(Client { id: Text::new(), host });
+        Self { session, software: RefCell::default(), client }
+    }
+
+    /// Who asks, as coordinators keep it.
+    pub fn client(&self, id: Option<&Text>) -> Client {
+        let mut client = self.client.borrow_mut();
+        let id = id.map(Text::as_str).unwrap_or_default();
+        if client.id != *id {
+            client.id = Text::from(id);
+        }
+        client.clone()
+    }
 }
 
 /// What a handler gets beside the request's body.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use clock::{Clock, ManualClock, Tick};
 pub use disk::{Disk, DiskFile, Synced};
-pub use rng::Rng;
+pub use rng::{Drawn, Rng};
 
 /// One world. Cloning it is cheap and gives the same world.
 #[derive(Clone)]

@@ -72,6 +72,36 @@ impl Rng {
     }
 }
 
+/// Random numbers of one thread, which asks for as many at a time as fit: a system call for each would cost more than most requests.
+pub struct Drawn {
+    numbers: [u64; DRAWN],
+    left: usize,
+}
+
+const DRAWN: usize = 64;
+
+impl Default for Drawn {
+    fn default() -> Self {
+        Self { numbers: [0; DRAWN], left: 0 }
+    }
+}
+
+impl Drawn {
+    /// The next number. None is given out twice, and none stays here that was given out.
+    pub fn next(&mut self, rng: &Rng) -> u64 {
+        if self.left == 0 {
+            let mut bytes = [0; DRAWN * 8];
+            rng.fill(&mut bytes);
+            for (number, chunk) in self.numbers.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *number = u64::from_le_bytes(*chunk);
+            }
+            self.left = DRAWN;
+        }
+        self.left -= 1;
+        std::mem::take(&mut self.numbers[self.left])
+    }
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -79,4 +109,21 @@ fn split_mix(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_drawn_number_comes_twice() {
+        for rng in [Rng::real(), Rng::seeded(1)] {
+            let mut drawn = Drawn::default();
+            let numbers: BTreeSet<u64> = (0..3 * DRAWN + 1).map(|_| drawn.next(&rng)).collect();
+            assert_eq!(numbers.len(), 3 * DRAWN + 1);
+            assert!(!numbers.contains(&0), "what was given out is not what is left behind");
+        }
+    }
 }

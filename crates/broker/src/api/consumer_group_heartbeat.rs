@@ -15,14 +15,16 @@ pub async fn handle(
     if !groups::consumer_protocol(context.core.config(), &context.core.image()) {
         return refuse(ErrorCode::UnsupportedVersion);
     }
-    let group = request.group_id.clone();
-    if let Err(code) = groups::coordinated_here(&context, &group) {
-        // What is wrong by itself is told by whoever is asked.
-        let settings = groups::settings(&context.core, &context.core.image());
-        return malformed_heartbeat(&settings, context.version, &request)
-            .unwrap_or_else(|| refuse(told(code)));
-    }
-    match groups::ask(&context, &group, Ask::ConsumerGroupHeartbeat(request)).await {
+    let id = match groups::coordinated_here(&context, &request.group_id) {
+        Ok(id) => id,
+        Err(code) => {
+            // What is wrong by itself is told by whoever is asked.
+            let settings = groups::settings(&context.core, &context.core.image());
+            return malformed_heartbeat(&settings, context.version, &request)
+                .unwrap_or_else(|| refuse(told(code)));
+        }
+    };
+    match groups::ask_at(&context, id, Ask::ConsumerGroupHeartbeat(request)).await {
         Ok(Response::ConsumerGroupHeartbeat(response)) => response,
         Ok(other) => unreachable!("a heartbeat is answered by one, not by {other:?}"),
         Err(code) => refuse(told(code)),

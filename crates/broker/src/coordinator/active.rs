@@ -7,11 +7,11 @@
 //! Bounds: whoever waits for a reply is a request under way, and bounded as such; records gather until they fill a batch of the log.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use dohle_coordinator::frame::{Answer, Coordinator, Job, Moment, ReplyTo, Shard};
-use dohle_env::{Env, Tick, task};
+use dohle_env::{Tick, task};
 use dohle_types::{ErrorCode, TopicPartition};
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -36,7 +36,7 @@ pub struct Active<C: Hosted> {
 struct State<C: Coordinator> {
     shard: Shard<C>,
     /// Who has not been answered, by the number the shard knows them by.
-    waiting: HashMap<ReplyTo, Asker<C>>,
+    waiting: BTreeMap<ReplyTo, Asker<C>>,
     next_reply: u64,
     /// Replies to be released, in order.
     unreleased: VecDeque<Unreleased<C>>,
@@ -84,16 +84,11 @@ impl<C: Hosted> Unreleased<C> {
     }
 }
 
-/// The time and the chance for one event.
-pub fn moment(env: &Env) -> Moment {
-    Moment { wall: env.clock.now(), tick_ms: env.clock.tick().millis(), chance: env.rng.u64() }
-}
-
 impl<C: Hosted> Active<C> {
     pub fn new(id: TopicPartition, partition: Rc<Partition>, shard: Shard<C>) -> Rc<Self> {
         let state = State {
             shard,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             next_reply: 0,
             unreleased: VecDeque::new(),
             gathering_since: None,
@@ -156,9 +151,12 @@ impl<C: Hosted> Active<C> {
         if self.ended.get() {
             return;
         }
-        let started = core.env().clock.tick();
-        event(&mut self.state.borrow_mut().shard, moment(core.env()));
-        C::host(core).runtime.processing.record(core.env().clock.tick().since(started));
+        let (env, host) = (core.env(), C::host(core));
+        let started = env.clock.tick();
+        let chance = host.chance.borrow_mut().next(&env.rng);
+        let moment = Moment { wall: env.clock.now(), tick_ms: started.millis(), chance };
+        event(&mut self.state.borrow_mut().shard, moment);
+        host.runtime.processing.record(env.clock.tick().since(started));
         self.settle(core);
     }
 
@@ -228,9 +226,13 @@ impl<C: Hosted> Active<C> {
             .filter_map(|(to, answer)| Some((state.waiting.remove(&to)?, answer)))
             .collect();
         let mut last = Unreleased { stored: None, replies, since, deadline };
-        let limit = host::max_batch_bytes(&self.partition);
-        let now = core.env().clock.now();
-        for batch in batches(&batch.records, &batch.units, terms.compression, limit, now) {
+        let batches = if batch.records.is_empty() {
+            Vec::new()
+        } else {
+            let limit = host::max_batch_bytes(&self.partition);
+            batches(&batch.records, &batch.units, terms.compression, limit, core.env().clock.now())
+        };
+        for batch in batches {
             if let Some(stored) = last.stored.take() {
                 let before = Unreleased { stored: Some(stored), replies: Vec::new(), since, deadline };
                 state.unreleased.push_back(before);

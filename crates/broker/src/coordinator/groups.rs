@@ -10,8 +10,7 @@ use std::time::Duration;
 use dohle_config::Config;
 use dohle_coordinator::frame::Answer;
 use dohle_coordinator::groups::{
-    Ask, Client, ConsumerSettings, Event, GroupCoordinator, GroupOverrides, MigrationPolicy, Request,
-    Settings, Tally,
+    Ask, ConsumerSettings, Event, GroupCoordinator, GroupOverrides, MigrationPolicy, Request, Settings, Tally,
 };
 use dohle_metadata::features::GROUP_VERSION;
 use dohle_metadata::{ConfigMap, Image, ResourceType};
@@ -236,16 +235,18 @@ pub fn coordinated_here(context: &Context, group: &str) -> Result<TopicPartition
 }
 
 fn request(context: &Context, ask: Ask) -> Request {
-    let client = Client {
-        id: context.client_id.as_ref().map(Text::detached).unwrap_or_default(),
-        host: Text::from(format!("/{}", context.peer.session.peer.ip().to_canonical())),
-    };
+    let client = context.peer.client(context.client_id.as_ref());
     Request { client, version: context.version, ask }
 }
 
 /// Asks the coordinator of a group. An error is one of the partition's or the shell's: [`super::errors`] has what clients are told.
 pub async fn ask(context: &Context, group: &str, ask: Ask) -> Answer<GroupCoordinator> {
     send(context, group, ask).answer().await
+}
+
+/// As [`ask`], where [`coordinated_here`] has told the partition.
+pub async fn ask_at(context: &Context, id: TopicPartition, ask: Ask) -> Answer<GroupCoordinator> {
+    Asked(Ok(hand_over(context, id, ask))).answer().await
 }
 
 /// A question that is under way.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_coordinator::frame::{Answer, Shard};
-use dohle_env::{Tick, task};
+use dohle_env::{Drawn, Tick, task};
 use dohle_metadata::Image;
 use dohle_records::Compression;
 use dohle_types::{ErrorCode, TopicPartition};
@@ -83,6 +83,8 @@ pub struct Host<C: Hosted> {
     /// What shards have counted that are no more.
     gone: Cell<C::Tally>,
     pub(super) alarm: Alarm,
+    /// What events may draw on.
+    pub(super) chance: RefCell<Drawn>,
     /// Taken while a shard is being loaded.
     pub(super) loader: Rc<Semaphore>,
     slots: RefCell<BTreeMap<TopicPartition, Slot<C>>>,
@@ -100,6 +102,7 @@ impl<C: Hosted> Host<C> {
             runtime: Runtime::default(),
             gone: Cell::default(),
             alarm: Alarm::default(),
+            chance: RefCell::default(),
             loader: Rc::new(Semaphore::new(1)),
             slots: RefCell::default(),
             next_load: Cell::new(0),

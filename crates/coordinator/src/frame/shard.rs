@@ -93,7 +93,7 @@ impl<C: Coordinator> Shard<C> {
         }
     }
 
-    /// When [`Shard::advance`] has something to do, in monotonic milliseconds.
+    /// When [`Shard::advance`] may have something to do, in monotonic milliseconds, and not before.
     pub fn next_due(&self) -> Option<u64> {
         self.timers.next_due()
     }
