@@ -25,6 +25,8 @@ pub fn script(run: &mut Run) {
     run.end("join_group");
     two_members(run);
     run.end("join_group_two");
+    full(run);
+    run.end("join_group_full");
     static_members(run);
     run.end("join_group_static");
     members_only(run);
@@ -252,7 +254,7 @@ fn join(run: &mut Run) {
     );
 }
 
-/// A second member makes the first one join again; a third and a fourth find the group full.
+/// A second member makes the first one join again.
 fn two_members(run: &mut Run) {
     let group = "c-two";
     let first = stable(run, group, joining(group, ""));
@@ -295,6 +297,40 @@ fn two_members(run: &mut Run) {
         &leaving_all(group, &[(&leader.member_id, None), (&follower.member_id, None), ("nobody", None)]),
     );
     describe(run, "nobody left", group);
+}
+
+/// Three members are all that the group takes.
+fn full(run: &mut Run) {
+    let group = "c-full";
+    let first = stable(run, group, joining(group, ""));
+    // An id that was given is waited for, so that all three are in one generation.
+    let ids = [(); 2].map(|()| run.connection().ask(&joining(group, ""), 9).expect("an answer").member_id);
+    let mut others = ids.map(|id| {
+        let mut connection = run.another();
+        let frame = connection.frame(&joining(group, &id), 9).expect("a request of this version");
+        connection.send(&frame);
+        connection
+    });
+    let beat = beating(group, first.generation_id, &first.member_id);
+    while run.connection().ask(&beat, 4).expect("an answer").error_code == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut joined = vec![run.connection().ask(&joining(group, &first.member_id), 9).expect("an answer")];
+    joined.extend(others.iter_mut().map(|other| other.response::<JoinGroupRequest>(9).expect("an answer")));
+    joined.sort_by_key(|joined| joined.members.is_empty());
+    for joined in &joined {
+        let synced = run.connection().ask(&syncing(group, joined), 5).expect("an answer");
+        assert_eq!((joined.error_code, synced.error_code), (0, 0), "{joined:?}");
+    }
+    run.ask_in_all("a fourth", &joining(group, ""));
+    run.ask_in_all("a fourth, with an id of its own", &joining(group, "m"));
+    let of =
+        |instance: &str| JoinGroupRequest { group_instance_id: Some(instance.into()), ..joining(group, "") };
+    for version in [5, 7, 9] {
+        run.ask("a fourth, with an instance", version, &of("i-4"));
+    }
+    let in_it = JoinGroupRequest { protocols: vec![], ..joining(group, &joined[1].member_id) };
+    run.ask_in_all("one of the three, without protocols", &in_it);
 }
 
 fn static_members(run: &mut Run) {

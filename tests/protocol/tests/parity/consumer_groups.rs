@@ -26,6 +26,8 @@ pub fn script(run: &mut Run) {
     run.end("consumer_heartbeat_fenced");
     static_members(run);
     run.end("consumer_heartbeat_static");
+    full(run);
+    run.end("consumer_heartbeat_full");
     subscriptions(run);
     run.end("consumer_heartbeat_subscriptions");
     between_protocols(run);
@@ -281,6 +283,21 @@ fn static_members(run: &mut Run) {
     run.ask("stays", 1, &is("i", staying(group, "b", back.member_epoch)));
     run.ask("leaves", 1, &is("i", staying(group, "b", LEFT)));
     describe(run, "left", group);
+}
+
+/// Three members are all that the group takes, whichever protocol the fourth speaks.
+fn full(run: &mut Run) {
+    let group = "k-full";
+    for member in ["a", "b", "c"] {
+        let joined = tell(run, &joining(group, member, &[]));
+        assert_eq!(joined.error_code, 0, "{joined:?}");
+    }
+    run.ask_in_all("a fourth", &joining(group, "d", &[]));
+    let is = with(joining(group, "d", &[]), |r| r.instance_id = Some("i".into()));
+    run.ask_in_all("a fourth, with an instance", &is);
+    run.ask_in_all("a fourth, by its epoch", &staying(group, "d", 1));
+    run.ask_in_all("a fourth, classic", &classic::joining(group, ""));
+    run.ask_in_all("a fourth, classic, with an id", &classic::joining(group, "m"));
 }
 
 fn subscriptions(run: &mut Run) {
