@@ -15,11 +15,11 @@ mod produce;
 mod report;
 mod topic;
 
-pub use clock::{Moment, today};
+pub use clock::{Moment, today, unix_millis};
 pub use connection::Connection;
 pub use consume::{consume, end_of_log};
 pub use end_to_end::end_to_end;
 pub use load::{Codec, Load, ReadBack};
-pub use produce::produce;
+pub use produce::{check, produce, request};
 pub use report::{LoadReport, Stalls};
-pub use topic::Topic;
+pub use topic::{Topic, name_of};

@@ -4,6 +4,7 @@
 //! system, fresh folder*, *ABBA* (the order turns round every round), *same durability compared* (every row says which it is),
 //! *raw pairs are kept* (the JSON has every sample, also those thrown away for noise, marked).
 
+mod background;
 mod broker;
 mod broker_file;
 mod contestant;

@@ -9,14 +9,17 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use dohle_records::{BatchBuilder, Compression};
+use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use dohle_wire::messages::FetchRequest;
+use dohle_wire::{ApiKey, RecordBytes};
 
 use super::contestant::{Contestant, DOHLE, DOHLE_SYNCED};
 use super::loads::{self, Life, at_rest, costed};
 use super::measure::millis;
 use super::report::rounded;
 use super::scenario::{STANDARD, Shape};
-use super::{Lab, lab};
+use super::{Lab, background, lab};
 use crate::Outcome;
 use crate::client::groups::{Alone, Cohort, wait_for_coordinator};
 use crate::client::{self, Connection, Load, Topic, end_of_log};
@@ -133,6 +136,22 @@ const TABLE: &[Row] = &[
         weekly: &[1, 10, 50],
         exponent: 0.1,
         cost: fan_out,
+    },
+    Row {
+        name: "producer-ids",
+        about: "memory of n idempotent producers that have written to one partition",
+        quick: &[3_000, 10_000, 30_000],
+        weekly: &[10_000, 30_000, 100_000],
+        exponent: 1.1,
+        cost: producer_ids,
+    },
+    Row {
+        name: "compaction",
+        about: "largest memory while a log of n MB is compacted, ten thousand keys",
+        quick: &[50, 150, 450],
+        weekly: &[1_000, 3_000, 10_000],
+        exponent: 0.1,
+        cost: compaction,
     },
     Row {
         name: "record-size",
@@ -370,6 +389,30 @@ fn fan_out(lab: &Lab, n: u64) -> Outcome<f64> {
         return Err(format!("the broker still uses {idle:.0} % of a core afterwards").into());
     }
     Ok(out.1)
+}
+
+fn producer_ids(lab: &Lab, n: u64) -> Outcome<f64> {
+    let mut life = begun(lab, DOHLE)?;
+    let mut connection = life.broker.connect()?;
+    let topic = life.broker.explained(Topic::create(&mut connection, "written", 1, &[]))?;
+    let version = connection.versions.of(ApiKey::Produce)?;
+    let before = life.broker.process.read()?;
+    for id in 0..n {
+        let id = ProducerId(i64::try_from(id)?);
+        let mut builder = BatchBuilder::new(Compression::None).producer(id, ProducerEpoch(0), Sequence(0));
+        builder.append(TimestampMs(client::unix_millis()), None, Some(b"value"), &[]);
+        let records = RecordBytes::from(builder.build(Offset::ZERO, LeaderEpoch::NONE).segments().to_vec());
+        let request = client::request(&topic, version, -1, vec![(0, records)]);
+        client::check(&connection.call(&request)?)?;
+    }
+    let after = life.broker.process.read()?;
+    Ok(after.rss_mib() - before.rss_mib())
+}
+
+fn compaction(lab: &Lab, n: u64) -> Outcome<f64> {
+    let mut life = Life::begin(lab, DOHLE, background::OFTEN)?;
+    background::compact(lab, &mut life, n as f64 / 1e3, 10_000, 4 << 20)?;
+    Ok(life.broker.process.read()?.peak_mib())
 }
 
 fn record_size(lab: &Lab, n: u64) -> Outcome<f64> {

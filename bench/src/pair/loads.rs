@@ -112,7 +112,7 @@ pub fn back(load: &Load) -> ReadBack {
 pub fn measure(lab: &Lab, life: &mut Life, way: Way, shape: &Shape) -> Outcome<Metrics> {
     life.warm_up(lab, way, shape)?;
     let load = life.whole(lab, shape);
-    lab.machine.heat_memory((dirtied(lab, &load) * 1.3) as u64);
+    lab.machine.settle((dirtied(lab, &load) * 1.3) as u64);
     let mut metrics = match way {
         Way::InAndOut => in_and_out(lab, &life.broker, &load)?,
         Way::Produce => produce(lab, &life.broker, &load)?,

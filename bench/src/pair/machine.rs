@@ -160,8 +160,12 @@ impl Machine {
         Watch { pressure_percent, start: Cpu::read() }
     }
 
-    /// Takes `bytes` from the host and gives them back to the kernel, so that what runs next finds memory at its usual price.
-    pub fn heat_memory(&self, bytes: u64) {
+    /// Writes what earlier work left dirty, so that no write-back of that is charged to what runs next; then takes `bytes` from the host
+    /// and gives them back to the kernel, so that it finds memory at its usual price.
+    pub fn settle(&self, bytes: u64) {
+        if let Err(error) = Command::new("sync").status() {
+            println!("what is dirty stays so: {error}");
+        }
         let most = available_memory() * 6 / 10;
         let size = usize::try_from(bytes.min(most)).unwrap_or(0);
         let mut memory: Vec<u8> = vec![0; size];

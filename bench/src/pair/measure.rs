@@ -59,7 +59,7 @@ pub fn binary(lab: &Lab, _: Contestant) -> Outcome<Metrics> {
 pub fn cold(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const FIRST: f64 = 10.0;
     let first = FIRST.min(lab.options.rate_seconds);
-    lab.machine.heat_memory(8_000_000_000_u64.min((first * 1e9) as u64));
+    lab.machine.settle(8_000_000_000_u64.min((first * 1e9) as u64));
     let mut life = Life::begin(lab, contestant, &[])?;
     let load = Load { bytes: u64::MAX, seconds: Some(first), ..life.load(&STANDARD, 0.0) };
     let (produced, cost) = life.broker.explained(costed(&life.broker.process, || client::produce(&load)))?;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::background::{COMPACTED, OFTEN, SHORT};
 use super::contestant::{DOHLE, DOHLE_SYNCED, KAFKA, KAFKA_SYNCED};
 use super::scenario::Amount::{Time, Volume};
 use super::scenario::Bound::{LeastTimes, Most, MostTimes};
 use super::scenario::Measure::{By, Load};
 use super::scenario::Way::{EndToEnd, InAndOut, Produce};
 use super::scenario::{Bar, STANDARD, Scenario, Shape, scenario};
-use super::{crowds, groups, measure};
+use super::{background, crowds, groups, measure};
 use crate::client::Codec;
 
 const MB: u64 = 1_000_000;
@@ -18,12 +19,6 @@ const SINGLE: Shape = Shape { record_size: 100, batch_size: 0, pipeline: 1, amou
 const STICKY: Shape = Shape { rate: Some(100 * MB), amount: Time, ..STANDARD };
 /// At a rate, what gathers in 5 ms divided over all partitions: many small batches in a request.
 const KEYED: Shape = Shape { batch_size: 500_000 / 12, batches_per_request: 12, keys: 1 << 20, ..STICKY };
-/// Old segments go while new ones come.
-const SHORT: &[&str] = &["segment.bytes=16777216", "retention.bytes=67108864", "file.delete.delay.ms=1000"];
-const COMPACTED: &[&str] =
-    &["cleanup.policy=compact", "segment.bytes=16777216", "min.cleanable.dirty.ratio=0.01"];
-const OFTEN: &[(&str, &str)] =
-    &[("log.retention.check.interval.ms", "1000"), ("log.cleaner.backoff.ms", "1000")];
 
 /// At most `must`; `aim` would be better.
 const fn most(metric: &'static str, must: f64, aim: f64) -> Bar {
@@ -215,6 +210,20 @@ fn rates() -> Vec<Scenario> {
             "end to end at 50 MB/s, alone and while another reader scans --scan-gb that are not in the page cache",
             By(measure::cold_scan),
         ),
+        scenario(
+            "disturbed",
+            "acknowledgements at 100 MB/s: alone, while segments roll, while they are deleted, while they are compacted",
+            By(background::disturbed),
+        )
+        .of(&[KAFKA_SYNCED, DOHLE_SYNCED])
+        .promises([most("alone_ack_p99_ms", 10.0, 10.0), most("worst_to_alone", 2.0, 2.0)]),
+        scenario(
+            "compacting",
+            "--volume-gb of 1 KiB records with ten million keys, compacted with the default buffer",
+            By(background::compacting),
+        )
+        .of(&[KAFKA, DOHLE_SYNCED])
+        .promises([Bar { metric: "cpu_s_per_gb", of: DOHLE_SYNCED, bound: MostTimes(1.0, KAFKA), aim: 0.5 }]),
         scenario(
             "hour",
             "end to end at 100 MB/s with retention for --hours: its first and its last tenth",
