@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dohle_env::task;
-use dohle_types::{PartitionIndex, TopicPartition};
+use dohle_types::{ErrorCode, PartitionIndex, TopicPartition};
 use tokio::sync::Notify;
 use tracing::{error, info};
 
@@ -102,6 +102,8 @@ async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(Arc<str>, P
             match core.partition(id).await {
                 // Opened for this only: it goes back to rest, so that many never have many files open.
                 Ok(opened) => _ = resting::rest(&core, vec![opened]).await,
+                // The broker is about to stop: its leaderships have been taken from it. The next start goes on.
+                Err(ErrorCode::NotLeaderOrFollower) => {}
                 Err(code) => error!(topic = %name, %partition, %code, "a log could not be recovered"),
             }
         }));

@@ -3,7 +3,7 @@
 //! Every change to a partition is made here, so that what must hold holds whoever asks: the leader is in the ISR or there is
 //! none; nobody is in both ISR and ELR; a reassignment ends as soon as its new replicas are in sync.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dohle_types::{DirectoryId, NodeId, PartitionIndex, TopicId};
 use dohle_wire::messages::PartitionChangeRecord;
@@ -49,7 +49,8 @@ pub(super) struct PartitionChange<'a> {
     pub recovery: LeaderRecovery,
     /// Replicas that lost what was not flushed: they cannot be eligible any more.
     pub unclean_shutdown: Option<NodeId>,
-    directories: BTreeMap<NodeId, DirectoryId>,
+    /// Where replicas are, or are to be. The last entry of a node counts.
+    directories: Vec<(NodeId, DirectoryId)>,
     elr: Vec<NodeId>,
 }
 
@@ -76,7 +77,7 @@ impl<'a> PartitionChange<'a> {
     }
 
     pub fn set_directory(&mut self, replica: NodeId, directory: DirectoryId) {
-        self.directories.insert(replica, directory);
+        self.directories.push((replica, directory));
     }
 
     /// The record of the change, or `None` when it changes nothing.
@@ -242,13 +243,14 @@ impl<'a> PartitionChange<'a> {
     fn write_assignment(&self, record: &mut PartitionChangeRecord) {
         if !self.replicas.is_empty() {
             if self.around.version.directory_assignment_supported() {
-                let directory = |replica: &NodeId| match self.directories.get(replica) {
-                    Some(&directory) => directory,
-                    None => (self.around.default_dir)(*replica),
+                let known = |replica| self.directories.iter().rev().find(|(node, _)| *node == replica);
+                let directory = |&replica: &NodeId| match known(replica) {
+                    Some((_, directory)) => *directory,
+                    None => (self.around.default_dir)(replica),
                 };
-                let directories: Vec<_> = self.replicas.iter().map(directory).collect();
-                if *directories != *self.before.directories {
-                    record.directories = Some(directories);
+                let directories = || self.replicas.iter().map(directory);
+                if !directories().eq(self.before.directories.iter().copied()) {
+                    record.directories = Some(directories().collect());
                 }
             }
             if *self.replicas != *self.before.replicas {

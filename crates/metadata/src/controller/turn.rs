@@ -41,6 +41,15 @@ pub(super) struct Movement {
     pub unclean: Option<NodeId>,
 }
 
+/// A partition whose leader is to be chosen anew.
+struct Picked {
+    topic: TopicId,
+    partition: PartitionIndex,
+    /// Whether a replica that is not in sync may lead.
+    unclean: bool,
+    min_isr: usize,
+}
+
 impl Movement {
     fn allows(self, image: &Image, node: NodeId) -> bool {
         let here = Some(node);
@@ -86,7 +95,8 @@ impl Turn<'_> {
         partition: PartitionIndex,
         with: impl FnOnce(&mut PartitionChange<'_>),
     ) -> Result<bool> {
-        let record = self.partition_change(topic, partition, Movement::default(), with);
+        let min_isr = self.image().topics.by_id(topic).map_or(0, |topic| self.effective_min_isr(topic));
+        let record = self.partition_change(topic, partition, min_isr, Movement::default(), with);
         self.push_change(record)
     }
 
@@ -96,8 +106,8 @@ impl Turn<'_> {
         movement: Movement,
         which: impl Fn(TopicId, PartitionIndex, &PartitionState) -> bool,
     ) -> Result<()> {
-        for (topic, partition, unclean) in self.pick(which) {
-            let record = self.partition_change(topic, partition, movement, |change| {
+        for Picked { topic, partition, unclean, min_isr } in self.pick(which) {
+            let record = self.partition_change(topic, partition, min_isr, movement, |change| {
                 if unclean {
                     change.election = Election::Unclean;
                 }
@@ -109,17 +119,17 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The partitions that `which` picks, and whether their topics allow unclean elections.
-    fn pick(
-        &self,
-        which: impl Fn(TopicId, PartitionIndex, &PartitionState) -> bool,
-    ) -> Vec<(TopicId, PartitionIndex, bool)> {
+    /// The partitions that `which` picks. What their topics' settings say is looked up once a topic.
+    fn pick(&self, which: impl Fn(TopicId, PartitionIndex, &PartitionState) -> bool) -> Vec<Picked> {
         let mut picked = Vec::new();
         for topic in self.image().topics.iter() {
-            let unclean = std::cell::LazyCell::new(|| self.unclean_election_enabled(&topic.name));
-            for (index, partition) in topic.partitions.iter() {
-                if which(topic.id, index, partition) {
-                    picked.push((topic.id, index, *unclean));
+            let settings = std::cell::LazyCell::new(|| {
+                (self.unclean_election_enabled(&topic.name), self.effective_min_isr(topic))
+            });
+            for (partition, state) in topic.partitions.iter() {
+                if which(topic.id, partition, state) {
+                    let (unclean, min_isr) = *settings;
+                    picked.push(Picked { topic: topic.id, partition, unclean, min_isr });
                 }
             }
         }
@@ -130,6 +140,7 @@ impl Turn<'_> {
         &self,
         topic: TopicId,
         partition: PartitionIndex,
+        min_isr: usize,
         movement: Movement,
         with: impl FnOnce(&mut PartitionChange<'_>),
     ) -> Option<PartitionChangeRecord> {
@@ -143,7 +154,7 @@ impl Turn<'_> {
         let around = Surroundings {
             version,
             elr_enabled: image.features.elr_enabled(),
-            min_isr: self.effective_min_isr(topic),
+            min_isr,
             may_lead: &may_lead,
             default_dir: &|node| default_dir(image, version, node),
         };
