@@ -17,7 +17,7 @@ use dohle_wire::messages::produce_response::{PartitionProduceResponse, TopicProd
 use dohle_wire::messages::{
     FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
-use dohle_wire::{ApiKey, Message, Reader, RecordBytes, Request, Writer, encode_request_header};
+use dohle_wire::{ApiKey, Message, Reader, RecordBytes, Request, Segment, Writer, encode_request_header};
 
 const TOPIC: Uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
@@ -42,7 +42,7 @@ pub fn decoded<R: Request>(frame: &Bytes, version: i16) -> R {
 }
 
 /// A response as it goes into a socket.
-pub fn encoded<M: Message>(key: ApiKey, response: &M, version: i16) -> Vec<Bytes> {
+pub fn encoded<M: Message>(key: ApiKey, response: &M, version: i16) -> Vec<Segment> {
     let mut writer = Writer::framed();
     let header = ResponseHeader { correlation_id: 7, ..Default::default() };
     header.encode(&mut writer, key.response_header_version(version)).expect("a header");

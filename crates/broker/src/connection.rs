@@ -12,12 +12,12 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use dohle_env::Tick;
 use dohle_env::net::TcpStream;
 use dohle_env::task::Timer;
@@ -28,6 +28,7 @@ use crate::budget::Charge;
 use crate::core::Core;
 use crate::dispatch::{self, Flow};
 use crate::frames::{BadLength, FrameBuffer};
+use crate::outgoing::Outgoing;
 use crate::request::{Later, NoRequest, Peer, Reply, Response, peek_key};
 
 /// How many requests of one connection may be under way.
@@ -41,8 +42,6 @@ const FRAME_RATE: usize = 4 * 1024 * 1024;
 /// How many segments of answers are gathered for one write while further requests are there to be read. The first of them waits
 /// for no more than the work on those.
 const GATHERED: usize = 4;
-/// The most slices one `writev` takes here.
-const WRITE_SLICES: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -95,10 +94,7 @@ pub struct Connection {
     charge: Charge,
     /// Responses that are not there yet, in the order of the requests.
     waiting: VecDeque<(Later, UnderWay)>,
-    /// Response bytes to be written, and the charges they hold until then.
-    outgoing: VecDeque<Bytes>,
-    outgoing_bytes: usize,
-    outgoing_charges: Vec<Charge>,
+    outgoing: Outgoing,
     timer: Timer,
     idle: Option<Duration>,
     last_activity: Tick,
@@ -110,6 +106,16 @@ pub struct Connection {
     ending: Option<End>,
 }
 
+/// Serves the client until the connection ends. Written by hand: an async function keeps a place for the connection in each of the
+/// futures around it, and there are ten thousand that only wait.
+impl Future for Connection {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<End> {
+        self.get_mut().go_on(cx)
+    }
+}
+
 impl Connection {
     pub fn new(stream: TcpStream, core: Rc<Core>, peer: Peer) -> Self {
         let limits = core.limits();
@@ -118,9 +124,7 @@ impl Connection {
             frames: FrameBuffer::new(limits.frame_max),
             charge: core.budget().open(),
             waiting: VecDeque::new(),
-            outgoing: VecDeque::new(),
-            outgoing_bytes: 0,
-            outgoing_charges: Vec::new(),
+            outgoing: Outgoing::default(),
             timer: Timer::after(idle.unwrap_or(Duration::from_secs(3600))),
             idle,
             last_activity: core.env().clock.tick(),
@@ -133,17 +137,12 @@ impl Connection {
         }
     }
 
-    /// Serves the client until the connection ends.
-    pub async fn run(mut self) -> End {
-        std::future::poll_fn(move |cx| self.poll(cx)).await
-    }
-
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
+    fn go_on(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
         loop {
             let started = self.start_requests();
             let mut moved = started | self.take_finished(cx);
             // While requests come one after the other, their answers go together.
-            if !started || self.finished_sending || self.outgoing.len() >= GATHERED {
+            if !started || self.finished_sending || self.outgoing.pieces() >= GATHERED {
                 match self.poll_write(cx) {
                     Ok(wrote) => moved |= wrote,
                     Err(error) => return Poll::Ready(End::Io(error)),
@@ -187,8 +186,8 @@ impl Connection {
 
     /// Whether the next complete frame, if there is one, may be started now.
     fn may_start(&self) -> bool {
-        if self.core.is_draining() || self.waiting.len() >= PIPELINE_MAX || self.outgoing_bytes > OUTGOING_MAX
-        {
+        let full = self.waiting.len() >= PIPELINE_MAX || self.outgoing.bytes() > OUTGOING_MAX;
+        if full || self.core.is_draining() {
             return false;
         }
         if self.waiting.is_empty() {
@@ -244,13 +243,7 @@ impl Connection {
 
     fn finish(&mut self, response: Response, charge: Charge) {
         match response {
-            Response::Frame(segments, held) => {
-                let length: usize = segments.iter().map(Bytes::len).sum();
-                self.outgoing.extend(segments.into_iter().filter(|segment| !segment.is_empty()));
-                self.outgoing_bytes += length;
-                self.outgoing_charges.push(charge);
-                self.outgoing_charges.extend(held);
-            }
+            Response::Frame(segments, held) => self.outgoing.push(segments, charge, held),
             Response::Nothing => {}
             Response::Close => {
                 self.waiting.clear();
@@ -260,48 +253,11 @@ impl Connection {
     }
 
     fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> io::Result<bool> {
-        let mut wrote = false;
-        while !self.outgoing.is_empty() {
-            let mut slices = [io::IoSlice::new(&[]); WRITE_SLICES];
-            let mut count = 0;
-            for (slice, segment) in slices.iter_mut().zip(&self.outgoing) {
-                *slice = io::IoSlice::new(segment);
-                count += 1;
-            }
-            // Written first, polled only when the socket's buffer is full: the usual response costs one system call.
-            match self.stream.try_write_vectored(&slices[..count]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.advance_outgoing(written);
-                    wrote = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.stream.poll_write_ready(cx) {
-                        Poll::Ready(ready) => ready?,
-                        Poll::Pending => break,
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(wrote)
-    }
-
-    fn advance_outgoing(&mut self, mut written: usize) {
-        self.outgoing_bytes -= written;
-        while written > 0 {
-            let front = self.outgoing.front_mut().expect("no more was written than there is");
-            if front.len() > written {
-                front.advance(written);
-                return;
-            }
-            written -= front.len();
-            self.outgoing.pop_front();
-        }
-        if self.outgoing.is_empty() {
-            self.outgoing_charges.clear();
+        let wrote = self.outgoing.poll_write(&self.stream, &self.core.cold_reads, &self.peer, cx)?;
+        if wrote && self.outgoing.is_empty() {
             self.last_activity = self.core.env().clock.tick();
         }
+        Ok(wrote)
     }
 
     fn poll_read(&mut self, cx: &mut TaskContext<'_>) -> io::Result<bool> {

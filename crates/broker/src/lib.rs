@@ -12,7 +12,7 @@
 //! | 8 | log | `dohle_log` | bytes on disk; says when they are stored |
 //! | 9 | replication | [`partition`] | stored → high watermark; one replica today |
 //! | 10 | waiters | [`waiters`], [`flusher`] | high watermark → acknowledgements and parked fetches |
-//! | 11 | response | [`request`], [`connection`] | message → segments → socket; the request's memory is given back |
+//! | 11 | response | [`request`], [`outgoing`] | message → segments → socket; the request's memory is given back |
 //!
 //! [`coordinator`] stands beside the stations 6 to 10: what it decides is appended and acknowledged as a client's batches are.
 //!
@@ -44,6 +44,7 @@ pub mod log_dir_failure;
 mod log_dir_return;
 pub mod log_dirs;
 pub mod metrics;
+mod outgoing;
 pub mod partition;
 mod places;
 mod producer_ids;

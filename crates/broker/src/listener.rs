@@ -7,8 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use dohle_config::{BindHost, Config, Listener};
@@ -222,12 +224,25 @@ fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<D
     let session = Session::anonymous(door, peer);
     let connection = Connection::new(stream, core.clone(), Peer::new(session));
     core.metrics.connections_opened.add(1);
-    let core = core.clone();
-    task::spawn(async move {
-        let end = connection.run().await;
-        debug!(%peer, ?end, "connection ended");
-        core.metrics.connections_closed.add(1);
-        let ip = peer.ip().to_canonical();
-        core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
-    });
+    task::spawn(Attended { connection, core: core.clone(), peer });
+}
+
+/// The task of a connection, from its start until its place is free again.
+struct Attended {
+    connection: Connection,
+    core: Rc<Core>,
+    peer: SocketAddr,
+}
+
+impl Future for Attended {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let end = ready!(Pin::new(&mut self.connection).poll(cx));
+        debug!(peer = %self.peer, ?end, "connection ended");
+        self.core.metrics.connections_closed.add(1);
+        let ip = self.peer.ip().to_canonical();
+        self.core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
+        Poll::Ready(())
+    }
 }

@@ -230,7 +230,8 @@ impl Partition {
         if request.offset >= up_to || request.max_bytes == 0 && !request.at_least_one {
             return Ok(Reading::Ready(found));
         }
-        let read = state.log_mut().read(request.offset, up_to, request.max_bytes, request.at_least_one);
+        let ReadRequest { offset, max_bytes, at_least_one, may_defer, .. } = *request;
+        let read = state.log_mut().read_or_defer(offset, up_to, max_bytes, at_least_one, may_defer);
         match read {
             Ok(Read::Ready(slice)) => {
                 let (from, to) = (request.offset, slice.end);

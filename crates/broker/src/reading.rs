@@ -1,7 +1,10 @@
 //! What readers ask of a partition, and what they are given.
 
-use dohle_log::{AbortedTransaction, ColdRead, ColdResult, Slice};
+use std::sync::Arc;
+
+use dohle_log::{AbortedTransaction, ColdRead, ColdResult, Deferred, Slice};
 use dohle_types::{ErrorCode, LeaderEpoch, Offset};
+use dohle_wire::{DeferredBytes, RecordBytes};
 
 use crate::cold_reads::{ColdReads, Reader};
 use crate::partition::{Partition, Refused};
@@ -21,6 +24,8 @@ pub struct ReadRequest {
     pub offset: Offset,
     pub max_bytes: usize,
     pub at_least_one: bool,
+    /// Whether the records go to a socket, and may stay in their file until then.
+    pub may_defer: bool,
     pub isolation: Isolation,
     /// -1 for a reader that does not know.
     pub current_leader_epoch: LeaderEpoch,
@@ -49,6 +54,26 @@ pub struct Found {
 impl Default for Watermarks {
     fn default() -> Self {
         Self { high_watermark: Offset::NONE, last_stable: Offset::NONE, log_start: Offset::NONE }
+    }
+}
+
+/// Records that stay in their log until they are sent.
+#[derive(Debug)]
+pub struct InLog(pub Arc<Deferred>);
+
+impl DeferredBytes for InLog {
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+impl Found {
+    /// The records as a response carries them.
+    pub fn records(slice: Slice) -> RecordBytes {
+        match slice.deferred {
+            Some(deferred) => RecordBytes::deferred(Arc::new(InLog(deferred))),
+            None => RecordBytes::from(slice.chunks),
+        }
     }
 }
 

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use dohle_coordinator::groups::Client;
 use dohle_env::Tick;
 use dohle_metadata::RequestContext;
 use dohle_wire::messages::{RequestHeader, ResponseHeader};
-use dohle_wire::{AnyResponse, ApiKey, DecodeError, EncodeError, Message, Reader, Text, Writer};
+use dohle_wire::{AnyResponse, ApiKey, DecodeError, EncodeError, Message, Reader, Segment, Text, Writer};
 
 use crate::budget::Charge;
 use crate::core::Core;
@@ -65,7 +64,7 @@ pub struct Context {
 /// What goes back to the client.
 pub enum Response {
     /// A whole frame, its length included, and what it is charged for beside the request.
-    Frame(Vec<Bytes>, Option<Charge>),
+    Frame(Vec<Segment>, Option<Charge>),
     /// The client expects no answer (produce with acks=0).
     Nothing,
     /// The connection ends: after a request that cannot be understood, or a failed one that has no answer.

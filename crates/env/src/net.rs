@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
+pub use tokio::io::Interest;
 pub use tokio::net::{TcpListener, TcpStream};
 
 /// How many connections may wait to be accepted. The kernel caps it at `net.core.somaxconn`.

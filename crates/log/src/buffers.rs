@@ -5,6 +5,7 @@
 //!
 //! Bound: at most [`KEPT_BYTES`] wait to be used again, for all logs that share a pool; [`ReadBuffers::trim`] lets go of them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -16,7 +17,23 @@ const SMALLEST: usize = 16 * 1024;
 
 /// A pool. Clones share it.
 #[derive(Clone, Default)]
-pub struct ReadBuffers(Arc<Mutex<Pool>>);
+pub struct ReadBuffers(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    pool: Mutex<Pool>,
+    /// How many reads are deferred.
+    deferred: AtomicUsize,
+}
+
+/// Leave to defer a read, until it is dropped.
+pub(crate) struct Permit(ReadBuffers);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.0.deferred.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 #[derive(Default)]
 struct Pool {
@@ -41,8 +58,15 @@ impl ReadBuffers {
         *self.pool() = Pool::default();
     }
 
+    /// Leave to defer a read, unless there are `most` already.
+    pub(crate) fn permit(&self, most: usize) -> Option<Permit> {
+        let more = |now| (now < most).then_some(now + 1);
+        self.0.deferred.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Permit(self.clone()))
+    }
+
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.0.lock().expect("nothing panics while the pool is locked")
+        self.0.pool.lock().expect("nothing panics while the pool is locked")
     }
 }
 

@@ -23,6 +23,7 @@ mod buffers;
 pub mod checkpoint;
 mod compaction;
 mod damage;
+mod deferred;
 pub mod dirs;
 mod epochs;
 mod error;
@@ -56,6 +57,7 @@ pub use compaction::{
     Pace, RecordCounts, Swap, Swapped,
 };
 pub use damage::Damage;
+pub use deferred::Deferred;
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
 pub use flush::{Durable, Flush, Flushed};
 pub use index::AbortedTransaction;

@@ -322,6 +322,7 @@ impl Log {
             file: segment.file.clone(),
             hint: segment.hint,
             may_wait,
+            lost: Arc::clone(&segment.lost),
             lease: Arc::clone(&segment.lease),
         }
     }

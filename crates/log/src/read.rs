@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use dohle_records::HEADER_LEN;
 use dohle_types::Offset;
 
 use crate::buffers::ReadBuffers;
 use crate::damage::Damage;
+use crate::deferred::{self, Deferred};
 use crate::error::{LogError, ReadError, failed};
 use crate::frame::Frame;
 use crate::log::Log;
@@ -23,10 +25,17 @@ const MAX_SEGMENTS_SEARCHED: usize = 2;
 /// A batch that is larger, and larger than what was asked for, has its checksum checked before memory is taken for it.
 const LARGEST_UNPROVEN: u64 = 16 << 20;
 
+/// Batches are left in their file until they are sent when there are so many bytes of them.
+const DEFERRED_FROM: u64 = 64 << 10;
+/// Where batches are smaller, looking for their ends costs more than reading them once and for all.
+const DEFERRED_BATCH: u64 = 16 << 10;
+
 /// Whole batches, in the order of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     pub chunks: Vec<Bytes>,
+    /// The bytes, where they are still in their file.
+    pub deferred: Option<Arc<Deferred>>,
     /// The first offset of the first batch, which may lie below the one that was asked for.
     pub start: Offset,
     /// One past the last offset; the offset that was asked for when there is no batch.
@@ -36,7 +45,7 @@ pub struct Slice {
 
 impl Slice {
     fn empty(at: Offset) -> Self {
-        Self { chunks: Vec::new(), start: at, end: at, bytes: 0 }
+        Self { chunks: Vec::new(), deferred: None, start: at, end: at, bytes: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -89,6 +98,8 @@ struct Reading {
     up_to: Offset,
     max_bytes: usize,
     at_least_one: bool,
+    /// Whether bytes may be left where they are.
+    may_defer: bool,
 }
 
 /// A segment to read from.
@@ -133,6 +144,18 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
+        self.read_or_defer(from, up_to, max_bytes, at_least_one, false)
+    }
+
+    /// As [`Log::read`]; with `may_defer` large batches may be left in their file, to be sent from there.
+    pub fn read_or_defer(
+        &mut self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+        may_defer: bool,
+    ) -> Result<Read, ReadError> {
         self.check_usable()?;
         if from < self.start || from > self.end {
             return Err(ReadError::OutOfRange { offset: from, start: self.start, end: self.end });
@@ -150,7 +173,7 @@ impl Log {
         let up_to = self.quarantine.first_above(from).map_or(up_to, |damaged| damaged.min(up_to));
         let parts = self.parts(from)?;
         let buffers = self.context.buffers.clone();
-        let reading = Reading { buffers, parts, from, up_to, max_bytes, at_least_one };
+        let reading = Reading { buffers, parts, from, up_to, max_bytes, at_least_one, may_defer };
         match reading.clone().run(&mut Vec::new()) {
             Ok(found) => {
                 drop(reading);
@@ -346,6 +369,9 @@ impl Reading {
             // No memory is given for a size that is not one.
             return Ok(None);
         }
+        if checked && let Some(found) = self.defer(view, first, wanted)? {
+            return Ok(Some(found));
+        }
         let mut buffer = self.buffers.take(wanted as usize);
         let mut read = view.source()?.read_through(buffer.as_mut_slice(), first.position);
         if read.as_ref().is_err_and(is_lost) && wanted > first.size {
@@ -365,9 +391,46 @@ impl Reading {
             return Ok(None);
         };
         let bytes = buffer.freeze().slice(..len);
-        let slice = Slice { start: first.base_offset, end, bytes: len, chunks: vec![bytes] };
+        let slice =
+            Slice { start: first.base_offset, end, bytes: len, chunks: vec![bytes], ..Slice::default() };
         let (from, to) = (first.position, first.position + len as u64);
         Ok(Some(Found { slice, place: Some(Place { segment: view.base, from, to, checked: check }) }))
+    }
+
+    /// Leaves batches whose bytes are known to be sound in their file, where that is worth it.
+    fn defer(&self, view: &SegmentView, first: &Frame, wanted: u64) -> Result<Option<Found>, ReadError> {
+        let Some(file) = &view.file else { return Ok(None) };
+        if !self.may_defer || wanted < DEFERRED_FROM || first.size < DEFERRED_BATCH {
+            return Ok(None);
+        }
+        let Some(permit) = self.buffers.permit(deferred::MOST) else { return Ok(None) };
+        let (mut to, mut end) = (first.end(), first.next_offset());
+        let mut scanner = view.scanner(to, HEADER_LEN)?;
+        loop {
+            match scanner.next() {
+                Ok(Some(frame))
+                    if frame.end() <= first.position + wanted && frame.next_offset() <= self.up_to =>
+                {
+                    (to, end) = (frame.end(), frame.next_offset());
+                }
+                Err(error) if error.would_block() => return Err(error),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let (from, start) = (first.position, first.base_offset);
+        let bytes = (to - from) as usize;
+        let deferred = Deferred {
+            file: Arc::clone(file),
+            position: from,
+            len: bytes,
+            start,
+            end,
+            buffers: self.buffers.clone(),
+            lost: Arc::clone(&view.lost),
+            _permit: permit,
+        };
+        let slice = Slice { chunks: Vec::new(), deferred: Some(Arc::new(deferred)), start, end, bytes };
+        Ok(Some(Found { slice, place: Some(Place { segment: view.base, from, to, checked: false }) }))
     }
 
     /// How many of the bytes are whole batches below the bound, and the offset after them. Damage after the first batch

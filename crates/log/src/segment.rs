@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dohle_env::disk::{OpenMode, read_file};
@@ -56,6 +57,8 @@ pub(crate) struct Segment {
     pub has_no_aborted: bool,
     /// Bytes that have not left memory since they were written, or since their checksums were checked.
     checked: Cell<(u64, u64)>,
+    /// Set by whoever finds that they have left memory.
+    pub lost: Arc<AtomicBool>,
     /// Shared with every view: files are not renamed while somebody may open them by name. Also tells this segment from another
     /// of its base.
     pub lease: Arc<()>,
@@ -87,6 +90,7 @@ impl Segment {
             hint: None,
             has_no_aborted: false,
             checked: Cell::new((0, 0)),
+            lost: Arc::default(),
             lease: Arc::new(()),
         }
     }
@@ -115,6 +119,9 @@ impl Segment {
 
     /// Bytes whose checksums need no check.
     pub fn checked(&self) -> (u64, u64) {
+        if self.lost.swap(false, Ordering::Relaxed) {
+            self.distrust();
+        }
         self.checked.get()
     }
 
@@ -223,6 +230,7 @@ pub(crate) struct SegmentView {
     pub hint: Option<(Offset, u64)>,
     /// Whether reads may wait for the device.
     pub may_wait: bool,
+    pub lost: Arc<AtomicBool>,
     pub lease: Arc<()>,
 }
 

@@ -35,7 +35,7 @@ pub use logs::{
 };
 pub use message::{AnyRequest, AnyResponse, ApiKey, Message, Request};
 pub use reader::{MEMORY_FACTOR, MEMORY_SLACK, Reader};
-pub use record_bytes::RecordBytes;
+pub use record_bytes::{DeferredBytes, RecordBytes, Segment};
 pub use tags::UnknownTags;
 pub use text::Text;
 pub use writer::Writer;

@@ -1,8 +1,42 @@
 //! Record batches as a message carries them: opaque bytes, in one piece or several, that are never copied.
+//!
+//! Of a message that is being written they need not be here yet: [`DeferredBytes`] have a length, and whoever sends the message
+//! fetches them when it is their turn.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+
+/// Bytes that lie elsewhere until they are sent. Who sends them knows what else they are.
+pub trait DeferredBytes: Any + fmt::Debug + Send + Sync {
+    fn size(&self) -> usize;
+}
+
+/// A piece of a message as it goes out.
+#[derive(Clone, Debug)]
+pub enum Segment {
+    Bytes(Bytes),
+    Deferred(Arc<dyn DeferredBytes>),
+}
+
+impl Segment {
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Deferred(deferred) => deferred.size(),
+        }
+    }
+
+    /// What is here already; nothing of what is deferred.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Deferred(_) => None,
+        }
+    }
+}
 
 /// A rope of byte chunks. Two ropes are equal when their bytes are, however they are cut.
 #[derive(Clone, Default)]
@@ -14,6 +48,7 @@ enum Chunks {
     One(Bytes),
     /// Two chunks or more.
     Many(Vec<Bytes>),
+    Deferred(Arc<dyn DeferredBytes>),
 }
 
 impl Default for Chunks {
@@ -27,24 +62,42 @@ impl RecordBytes {
         Self(Chunks::One(Bytes::new()))
     }
 
+    /// Bytes that are fetched when the message they belong to is sent. Such a message can be encoded, and nothing else.
+    pub const fn deferred(deferred: Arc<dyn DeferredBytes>) -> Self {
+        Self(Chunks::Deferred(deferred))
+    }
+
     pub fn len(&self) -> usize {
-        self.chunks().iter().map(Bytes::len).sum()
+        match &self.0 {
+            Chunks::Deferred(deferred) => deferred.size(),
+            Chunks::One(_) | Chunks::Many(_) => self.chunks().iter().map(Bytes::len).sum(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.chunks().iter().all(Bytes::is_empty)
+        self.len() == 0
     }
 
+    /// The bytes that are here: none of deferred ones.
     pub fn chunks(&self) -> &[Bytes] {
         match &self.0 {
             Chunks::One(chunk) => std::slice::from_ref(chunk),
             Chunks::Many(chunks) => chunks,
+            Chunks::Deferred(_) => &[],
         }
     }
 
-    /// The bytes in one piece; copies only when there is more than one chunk.
+    pub(crate) fn as_deferred(&self) -> Option<&Arc<dyn DeferredBytes>> {
+        match &self.0 {
+            Chunks::Deferred(deferred) => Some(deferred),
+            Chunks::One(_) | Chunks::Many(_) => None,
+        }
+    }
+
+    /// The bytes that are here in one piece; copies only when there is more than one chunk.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
+            Chunks::Deferred(_) => Bytes::new(),
             Chunks::One(chunk) => chunk,
             Chunks::Many(chunks) => {
                 let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
@@ -73,6 +126,9 @@ impl From<Vec<Bytes>> for RecordBytes {
 
 impl PartialEq for RecordBytes {
     fn eq(&self, other: &Self) -> bool {
+        if let (Chunks::Deferred(left), Chunks::Deferred(right)) = (&self.0, &other.0) {
+            return Arc::ptr_eq(left, right);
+        }
         let (mut left, mut right) = (self.chunks().iter(), other.chunks().iter());
         let (mut a, mut b): (&[u8], &[u8]) = (&[], &[]);
         loop {
@@ -101,7 +157,8 @@ impl Eq for RecordBytes {}
 
 impl fmt::Debug for RecordBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RecordBytes({} bytes, {} chunks)", self.len(), self.chunks().len())
+        let deferred = if self.as_deferred().is_some() { ", deferred" } else { "" };
+        write!(f, "RecordBytes({} bytes, {} chunks{deferred})", self.len(), self.chunks().len())
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dohle_types::Uuid;
 
 use crate::message::Part;
-use crate::{EncodeError, RecordBytes, Text};
+use crate::{EncodeError, RecordBytes, Segment, Text};
 
 /// Record chunks shorter than this are copied: a segment costs more than they do.
 const COPY_BELOW: usize = 1024;
@@ -20,7 +20,7 @@ const FRAME_PREFIX: usize = size_of::<i32>();
 pub struct Writer {
     buffer: Vec<u8>,
     /// Chunks of records and the places in the buffer where they belong, in order.
-    splices: Vec<(usize, Bytes)>,
+    splices: Vec<(usize, Segment)>,
     spliced: usize,
     framed: bool,
     /// The error codes among what was written, other than 0.
@@ -65,33 +65,37 @@ impl Writer {
     }
 
     /// What was written, in order. The chunks of records are the ones that were given.
-    pub fn finish(mut self) -> Vec<Bytes> {
+    pub fn finish(mut self) -> Vec<Segment> {
         if self.framed {
             let length = i32::try_from(self.len() - FRAME_PREFIX).expect("a frame is shorter than 2 GiB");
             self.buffer[..FRAME_PREFIX].copy_from_slice(&length.to_be_bytes());
         }
         let buffer = Bytes::from(self.buffer);
         if self.splices.is_empty() {
-            return vec![buffer];
+            return vec![Segment::Bytes(buffer)];
         }
         let mut segments = Vec::with_capacity(2 * self.splices.len() + 1);
         let mut from = 0;
         for (place, chunk) in self.splices {
             if place > from {
-                segments.push(buffer.slice(from..place));
+                segments.push(Segment::Bytes(buffer.slice(from..place)));
                 from = place;
             }
             segments.push(chunk);
         }
         if from < buffer.len() {
-            segments.push(buffer.slice(from..));
+            segments.push(Segment::Bytes(buffer.slice(from..)));
         }
         segments
     }
 
-    /// What was written, in one piece; copies when there are records.
+    /// What was written, in one piece; copies when there are records. Not for messages whose records are deferred.
     pub fn into_bytes(self) -> Bytes {
-        RecordBytes::from(self.finish()).into_bytes()
+        let here = |segment| match segment {
+            Segment::Bytes(bytes) => bytes,
+            Segment::Deferred(deferred) => panic!("{deferred:?} is not here yet"),
+        };
+        RecordBytes::from(self.finish().into_iter().map(here).collect::<Vec<_>>()).into_bytes()
     }
 }
 
@@ -205,11 +209,15 @@ impl Writer {
         records: Option<&RecordBytes>,
     ) -> Result<(), EncodeError> {
         self.length(flexible, records.map(RecordBytes::len))?;
+        if let Some(deferred) = records.and_then(RecordBytes::as_deferred) {
+            self.splices.push((self.buffer.len(), Segment::Deferred(deferred.clone())));
+            self.spliced += deferred.size();
+        }
         for chunk in records.map_or(&[][..], RecordBytes::chunks) {
             if chunk.len() < COPY_BELOW {
                 self.buffer.extend_from_slice(chunk);
             } else {
-                self.splices.push((self.buffer.len(), chunk.clone()));
+                self.splices.push((self.buffer.len(), Segment::Bytes(chunk.clone())));
                 self.spliced += chunk.len();
             }
         }
@@ -331,7 +339,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::DeferredBytes;
 
     #[test]
     fn long_records_become_segments_and_short_ones_do_not() {
@@ -343,11 +354,36 @@ mod tests {
         let total = w.len();
         let segments = w.finish();
         assert_eq!(segments.len(), 5);
-        assert_eq!(segments[1].as_ptr(), long.as_ptr());
-        assert_eq!(segments[3].as_ptr(), long.as_ptr());
-        assert_eq!(segments[2], short);
-        assert_eq!(segments[0][..4], (total as u32 - 4).to_be_bytes());
-        assert_eq!(segments.iter().map(Bytes::len).sum::<usize>(), total);
+        let bytes: Vec<&Bytes> = segments.iter().filter_map(Segment::bytes).collect();
+        assert_eq!(bytes[1].as_ptr(), long.as_ptr());
+        assert_eq!(bytes[3].as_ptr(), long.as_ptr());
+        assert_eq!(bytes[2], &short);
+        assert_eq!(bytes[0][..4], (total as u32 - 4).to_be_bytes());
+        assert_eq!(segments.iter().map(Segment::size).sum::<usize>(), total);
+    }
+
+    #[derive(Debug)]
+    struct Later(usize);
+
+    impl DeferredBytes for Later {
+        fn size(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn deferred_records_are_counted_and_left_where_they_are() {
+        let mut w = Writer::framed();
+        w.i8(1);
+        w.records(true, &RecordBytes::deferred(Arc::new(Later(300)))).unwrap();
+        w.i8(2);
+        let segments = w.finish();
+        let [Segment::Bytes(before), Segment::Deferred(later), Segment::Bytes(after)] = &segments[..] else {
+            panic!("{segments:?}");
+        };
+        // The compact length of 300 bytes takes two.
+        assert_eq!(before[..4], (1 + 2 + 300 + 1_i32).to_be_bytes());
+        assert_eq!((before.len(), later.size(), &after[..]), (4 + 1 + 2, 300, &[2][..]));
     }
 
     #[test]

@@ -281,6 +281,7 @@ async fn read_own(
             offset: want.wanted.offset,
             max_bytes: usize::try_from(want.wanted.max_bytes).unwrap_or(0).min(left),
             at_least_one: !found_any,
+            may_defer: true,
             isolation: terms.isolation,
             current_leader_epoch: LeaderEpoch(want.wanted.current_leader_epoch),
             last_fetched_epoch: LeaderEpoch(want.wanted.last_fetched_epoch),
@@ -411,7 +412,7 @@ fn partition_data(
                 diverging_epoch,
                 aborted_transactions: aborted,
                 preferred_read_replica: NodeId::NONE.get(),
-                records: Some(RecordBytes::from(found.slice.chunks)),
+                records: Some(Found::records(found.slice)),
                 ..Default::default()
             }
         }

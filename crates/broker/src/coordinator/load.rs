@@ -108,6 +108,7 @@ async fn read(
         offset,
         max_bytes,
         at_least_one: true,
+        may_defer: false,
         isolation: Isolation::LogEnd,
         current_leader_epoch: LeaderEpoch::NONE,
         last_fetched_epoch: LeaderEpoch::NONE,

@@ -16,6 +16,7 @@
 //! [`Guard::is_over`], so that a write that was under way when another one failed never lands in what was made of the folder since.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -303,6 +304,10 @@ impl DiskFile for GuardedFile {
 
     fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.guard.look("reading", &self.path, || self.file.read_uncached_at(buffer, position))
+    }
+
+    fn send_at(&self, socket: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
+        self.guard.look("reading", &self.path, || self.file.send_at(socket, position, len))
     }
 
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<()> {

@@ -15,6 +15,7 @@ mod real;
 mod sim;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,6 +123,13 @@ pub trait DiskFile: Send + Sync {
 
     /// As [`DiskFile::read_at`], leaving nothing in the page cache that was not there before, where the system can do that.
     fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Sends up to `len` bytes from `position` on to a socket without bringing them into the process; how many it took. `WouldBlock`
+    /// when the socket takes none, `Unsupported` where there is no such way. Waits for the device where it has to be asked: the caller
+    /// knows that it has not.
+    fn send_at(&self, _socket: BorrowedFd<'_>, _position: u64, _len: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Writes all the slices, one after the other, from `position` on.
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<()>;

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -176,6 +177,15 @@ impl DiskFile for RealFile {
             }
         }
         Ok(read)
+    }
+
+    fn send_at(&self, socket: BorrowedFd<'_>, mut position: u64, len: usize) -> io::Result<usize> {
+        match rustix::fs::sendfile(socket, &self.0, Some(&mut position), len) {
+            Ok(sent) => Ok(sent),
+            // A file system that cannot hand on its pages.
+            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write_all_at(&self, slices: &[io::IoSlice<'_>], mut position: u64) -> io::Result<()> {
