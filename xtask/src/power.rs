@@ -43,6 +43,7 @@ const BUGS: &[(&str, &str)] = &[
     ),
     ("names_believed", "so are the names that a process has left to the kernel"),
     ("snapshot_believed", "snapshots of producers at the ends of such segments are made anew"),
+    ("half_cut_believed", "where a log ends it may have been cut: its size is stored before it grows again"),
 ];
 
 /// Mistakes about a log directory that fails and comes back, which the test of exactly that has to find.

@@ -184,11 +184,9 @@ impl Log {
         if cfg!(dohle_bug = "names_believed") {
             return;
         }
-        let was_never_flushed = recovery_point < Offset::ZERO;
-        self.dirty.metadata |= was_never_flushed;
-        // An epoch that begins there may have been renamed into its place, and no more. A log that ends below it was being cut.
-        let epoch_is_new = self.epochs.entries().last().is_some_and(|(_, start)| *start >= recovery_point);
-        self.dirty.folder |= was_never_flushed || epoch_is_new || self.end != recovery_point;
+        self.dirty.metadata |= recovery_point < Offset::ZERO;
+        // Where the log ends at its recovery point, too: it may be there that it was being cut, and files that were removed come back.
+        self.dirty.folder = true;
     }
 
     /// A folder without a segment: what the log held is gone, or there never was anything.
@@ -313,8 +311,12 @@ impl Log {
             file.set_len(kept).map_err(failed("cutting", &path))?;
         }
         let base = self.segments[at].base;
-        // What ends below is flushed, whatever has become of the process.
-        if damage.is_some() || self.end > trusted {
+        // What ends below is flushed, whatever has become of the process; but where the log ends, it may have died while it cut: the
+        // size is then the page cache's, and behind it the device has records that would come back.
+        let may_be_half_cut = at + 1 == self.segments.len()
+            && trusted < Offset(i64::MAX)
+            && !cfg!(dohle_bug = "half_cut_believed");
+        if damage.is_some() || self.end > trusted || may_be_half_cut {
             self.dirty.note_written(base, &file);
         }
         if at + 1 < self.segments.len() && damage.is_none() {

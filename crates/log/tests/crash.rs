@@ -6,7 +6,7 @@
 mod support;
 
 use dohle_env::disk::{Fault, Lie, SimDisk};
-use dohle_log::Recovery;
+use dohle_log::{Log, Recovery};
 use dohle_types::*;
 use support::workload::{Workload, identity};
 use support::*;
@@ -172,5 +172,56 @@ fn producers_are_remembered_after_a_crash_point_between_their_snapshot_and_its_f
             (end, vec![7]),
             "the flush failed at its operation {operation}"
         );
+    }
+}
+
+/// Kills the process at one operation of a truncation to `cut`, lets the next one store what it finds, and takes the power, with a
+/// batch appended or not. Whether the truncation had ended before.
+fn cut_and_crash((cut, recovery_point): (Offset, Offset), operation: u64, appends: bool, seed: u64) -> bool {
+    let mut world = World::new(seed);
+    world.settings.segment_bytes = 500;
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    for tag in 0..9 {
+        let batch = producer_batch(tag, 3, 1000, tag as i64, 0, 0);
+        log.append_as_leader(vec![batch], LeaderEpoch(0), ms(1000)).unwrap();
+        _ = log.flush().unwrap();
+    }
+    world.disk.fail_at(world.disk.operations() + operation, Fault::Crash);
+    let is_cut = log.truncate_to(cut, ms(1000)).is_ok();
+    drop(log);
+    world.disk.kill();
+    let found = Recovery { clean: false, recovery_point, log_start: Offset::ZERO };
+    let mut log = world.open(found).unwrap();
+    _ = log.flush().unwrap();
+    if appends {
+        let batch = producer_batch(20, 4, 1000, 20, 0, 0);
+        log.append_as_leader(vec![batch], LeaderEpoch(0), ms(1000)).unwrap();
+        _ = log.flush().unwrap();
+    }
+    let of = |log: &mut Log| -> (Vec<_>, Vec<_>) {
+        (read_all(log).iter().map(identity).collect(), log.producers().collect())
+    };
+    let (stored, next) = (of(&mut log), log.recovery_point());
+    drop(log);
+    world.disk.crash(seed);
+    let mut log = world.open(Recovery { recovery_point: next, ..found }).unwrap();
+    let case =
+        format!("cut at {cut}, recovery point {recovery_point}, operation {operation}, appends {appends}");
+    assert_eq!(of(&mut log), stored, "{case}");
+    is_cut
+}
+
+/// The page cache has a segment shorter than the device, and fewer names. What the next process has stored has to stay.
+#[test]
+fn what_was_cut_before_a_crash_point_does_not_come_back_behind_what_was_stored_since() {
+    for (cut, recovery_point) in [(9, 27), (9, 9), (12, 12), (15, 15), (18, 18), (21, 24), (24, 24)] {
+        for appends in [false, true] {
+            let offsets = (Offset(cut), Offset(recovery_point));
+            let is_whole = |operation: &u64| {
+                (0..8).filter(|seed| cut_and_crash(offsets, *operation, appends, *seed)).count() == 8
+            };
+            let operations = (0..60).find(is_whole).expect("a truncation has fewer operations");
+            assert!(operations >= 3, "{operations}");
+        }
     }
 }
