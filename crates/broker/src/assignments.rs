@@ -37,7 +37,8 @@ pub struct Assignments {
 }
 
 impl Assignments {
-    fn note(&self, id: TopicPartition, directory: DirectoryId) {
+    /// A partition's directory is to be told, in place of what was noted of it before.
+    pub fn note(&self, id: TopicPartition, directory: DirectoryId) {
         self.waiting().insert(id, directory);
         self.some.notify_one();
     }

@@ -199,6 +199,10 @@ async fn pick(core: &Rc<Core>) -> Option<Job> {
 /// How dirty a log is. `None` for one that is not compacted here, or any more.
 async fn look_at(core: &Rc<Core>, id: TopicPartition, owner: usize) -> Option<Job> {
     let asked = ask(core, owner, id, |core, partition| {
+        // It is noted again when it has moved.
+        if partition.moving.get() {
+            return None;
+        }
         let compacted = core.shared().log_dirs.compacted(&partition.name, partition.id.partition);
         let asked = partition.ask(LeaderEpoch::NONE, |log, marks, _| {
             let wanted = log.settings().cleanup_compact && log.failure().is_none();
@@ -249,6 +253,9 @@ async fn clean(core: &Rc<Core>, job: &Job) {
 async fn compact(core: &Rc<Core>, job: &Job) -> Result<(), CompactionError> {
     let (found, now, began) = (job.found, core.env().clock.now(), core.env().clock.tick());
     let started = ask(core, job.owner, job.id, move |_, partition| {
+        if partition.moving.get() {
+            return None;
+        }
         let start = |log: &mut Log| log.start_compaction(found.first_dirty, found.first_uncleanable, now);
         Some((partition.with_log(start).flatten()?, partition.mark()?))
     });

@@ -39,6 +39,7 @@ use crate::listener::Doorkeeper;
 use crate::log_dir_failure::Alarm;
 use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
+use crate::moves::Moves;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::resting::OpenFiles;
@@ -82,6 +83,7 @@ pub struct Shared {
     pub assignments: Assignments,
     pub flusher: Flusher,
     pub cleaner: Cleaner,
+    pub moves: Moves,
     pub lifecycle: Lifecycle,
     pub producer_ids: ProducerIds,
     pub mailboxes: Mailboxes,

@@ -82,6 +82,7 @@ static TABLE: &[Entry] = &[
     ordered!(OffsetForLeaderEpochRequest, offset_for_leader_epoch),
     ordered!(DescribeConfigsRequest, describe_configs),
     ordered!(AlterConfigsRequest, alter_configs),
+    ordered!(AlterReplicaLogDirsRequest, alter_replica_log_dirs),
     ordered!(DescribeLogDirsRequest, describe_log_dirs),
     forwarded(ApiKey::CreatePartitions),
     ordered!(DeleteGroupsRequest, delete_groups),

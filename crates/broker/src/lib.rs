@@ -44,6 +44,7 @@ pub mod log_dir_failure;
 mod log_dir_return;
 pub mod log_dirs;
 pub mod metrics;
+pub mod moves;
 mod outgoing;
 pub mod partition;
 mod places;

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use dohle_controller::Refused;
 use dohle_env::{Tick, task};
+use dohle_log::LogError;
 use tracing::{info, warn};
 
 use crate::core::Core;
 use crate::lifecycle::RegistrationError;
 use crate::log_dirs::Returned;
+use crate::moves;
 use crate::recovering;
 
 /// A directory that is lost again and again is tried this much later than one that was never.
@@ -114,10 +116,12 @@ pub async fn try_back(core: &Rc<Core>, at: usize) -> Result<(), String> {
     let (node, controller) = (core.shared().node, core.controller().clone());
     let taken_back = task::blocking(move || {
         let image = controller.image();
-        dirs.take_back(at, |topic, partition| {
+        let returned = dirs.take_back(at, |topic, partition| {
             let topic = image.topics.by_name(topic).and_then(|topic| topic.partitions.get(partition));
             topic.is_some_and(|state| state.replicas.contains(&node))
-        })
+        })?;
+        dirs.settle_doubles(moves::named_in(&image, node));
+        Ok::<_, LogError>(returned)
     });
     let returned = taken_back.await.map_err(|problem| problem.to_string())?;
     let path = core.shared().log_dirs.path(at).to_owned();
@@ -142,6 +146,9 @@ async fn serve(core: Rc<Core>, at: usize, returned: Returned) {
         }
     }
     core.tell_all(move |core| recovering::start_in(core, at)).await;
+    if core.config().roles().broker {
+        moves::resume_in(core, at).await;
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! until it comes back. See `docs/paths/log-directories.md`.
 
 mod directory;
+mod futures;
 mod offline;
 mod recoveries;
 mod returning;
@@ -26,6 +27,8 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use self::directory::{Directory, Held, Stock, put_aside, remove};
+pub use self::futures::FutureFolder;
+use self::futures::Futures;
 pub use self::returning::Returned;
 pub use crate::checkpoints::Mark;
 use crate::places::{Holds, Place, Places};
@@ -38,6 +41,7 @@ pub struct LogDirs {
     whose: Option<MetaProperties>,
     directories: Vec<Directory>,
     places: Mutex<Places>,
+    futures: Mutex<Futures>,
     /// A directory has failed, or is suspected to.
     trouble: Arc<Notify>,
 }
@@ -75,7 +79,7 @@ impl LogDirs {
     /// when all are.
     pub fn new(env: &Env, context: LogContext, found: Vec<Found>) -> Result<Self, LogError> {
         let mut directories = Vec::with_capacity(found.len());
-        let mut places = Places::default();
+        let (mut places, mut futures) = (Places::default(), Futures::default());
         let (mut whose, mut last_problem) = (None, None);
         for (index, found) in found.into_iter().enumerate() {
             let (path, opened) = match found {
@@ -91,8 +95,14 @@ impl LogDirs {
                 last_problem = Some(problem);
                 why
             });
-            let held = opened.map(|Stock { held, live }| {
-                live.iter().for_each(|(topic, at)| places.insert(topic, *at, Place::found(index)));
+            let held = opened.map(|Stock { held, live, copies }| {
+                for (topic, at) in &live {
+                    match places.get(topic, *at) {
+                        None => places.insert(topic, *at, Place::found(index)),
+                        Some(_) => futures.found_double(topic, *at, index),
+                    }
+                }
+                futures.found_all(index, copies);
                 held
             });
             directories.push(Directory::new(path, held));
@@ -106,6 +116,7 @@ impl LogDirs {
             whose,
             directories,
             places: Mutex::new(places),
+            futures: Mutex::new(futures),
             trouble: Arc::default(),
         };
         dirs.served().for_each(|(_, held)| dirs.listen(&held));
@@ -155,13 +166,15 @@ impl LogDirs {
             warn!(topic, partition = %id.partition, id = %other, "putting aside the folder of an earlier topic");
             self.put_aside(topic, TopicPartition { topic: other, ..id }, mark)?;
         }
+        let adopted = self.adopt_future(topic, id)?;
         let mut places = self.places();
         if let Some(place) = places.get_mut(topic, id.partition) {
             place.holds = Holds::Topic(id.topic);
             let (held, closed) = (self.directories[place.directory].held()?, place.closed.take());
             drop(places);
             let folder = held.dir.partition_path(topic, id.partition);
-            let recovery = closed.map_or_else(|| held.recovery(topic, id.partition), Recovery::of_closed);
+            let known = closed.map(Recovery::of_closed).or(adopted);
+            let recovery = known.unwrap_or_else(|| held.recovery(topic, id.partition));
             let mut log = Log::open(&held.context, folder, id.topic, settings, recovery, now)?;
             // What a crash has left in the page cache only is stored before anybody is given it.
             let _stored = log.flush()?;
@@ -173,13 +186,17 @@ impl LogDirs {
             }
             return Ok(log);
         }
-        let index = self.place(&places, wanted, cordoned)?;
+        let index = match self.wished(topic, id.partition) {
+            Some(index) if wanted == UNASSIGNED => index,
+            _ => self.place(&places, wanted, cordoned)?,
+        };
         let held = self.directories[index].held()?;
         // No mark of an earlier partition of this name is left when there is a folder again.
         held.checkpoints().settle(&held.dir)?;
         let folder = held.dir.partition_path(topic, id.partition);
         let log = Log::create(&held.context, folder, id.topic, settings, now)?;
         places.insert(topic, id.partition, Place::made(index, id.topic));
+        self.grant_wish(topic, id.partition);
         Ok(log)
     }
 
@@ -296,11 +313,13 @@ impl LogDirs {
             let path = self.directories[index].path.clone();
             return Err(LogError::Offline { path, why: failure.to_string() });
         }
-        // A partition may have been deleted since its mark was taken.
         let places = self.places();
         let mut checkpoints = held.checkpoints();
-        let is_held =
-            |mark: &&Mark| places.get(&mark.topic, mark.partition).is_some_and(|place| place.is_of(mark.id));
+        // A partition may have been deleted, or have moved, since its mark was taken.
+        let is_held = |mark: &&Mark| {
+            let place = places.get(&mark.topic, mark.partition);
+            place.is_some_and(|place| place.is_of(mark.id) && place.directory == index)
+        };
         marks.into_iter().filter(is_held).for_each(|mark| checkpoints.note(mark));
         drop(places);
         // Written under the lock, so that two cores never overwrite newer marks by older ones.

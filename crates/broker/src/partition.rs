@@ -10,14 +10,14 @@
 //!
 //! The next station is `dohle_log`; acknowledgements and wake-ups leave through [`crate::waiters`].
 
+mod handover;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_config::TopicSettings;
-use dohle_env::disk::Guard;
 use dohle_log::{AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError};
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
@@ -42,6 +42,8 @@ pub struct Partition {
     pub name: Text,
     /// Whether the core's next checkpoint has to mention it.
     pub moved: Cell<bool>,
+    /// Whether a copy of its log is being made elsewhere: it is not compacted meanwhile.
+    pub moving: Cell<bool>,
     /// When it was used.
     pub uses: Uses,
     state: RefCell<State>,
@@ -57,6 +59,8 @@ struct State {
     unacknowledged: VecDeque<Unacknowledged>,
     watchers: Watchers,
     flushing: bool,
+    /// Appends that wait for the log, which is on its way to another directory.
+    held: Option<Vec<handover::HeldAppend>>,
     /// The last problem of a read that was told of.
     told: Option<String>,
 }
@@ -83,9 +87,11 @@ impl Partition {
             unacknowledged: VecDeque::new(),
             watchers: Watchers::default(),
             flushing: false,
+            held: None,
             told: None,
         };
-        Self { id, name, moved: Cell::new(false), uses: Uses::default(), state: RefCell::new(state) }
+        let (moved, moving) = (Cell::new(false), Cell::new(false));
+        Self { id, name, moved, moving, uses: Uses::default(), state: RefCell::new(state) }
     }
 
     /// Appends as leader. The answer is sent at once when the append is refused, and otherwise when the batches are stored.
@@ -99,7 +105,7 @@ impl Partition {
         silent: bool,
         answer: AppendAnswer,
     ) {
-        self.append_by(core, batches, silent, answer, |state, batches, now| {
+        self.append_by(core, batches, silent, answer, move |state, batches, now| {
             state.check_append(all)?;
             let epoch = state.leader_epoch;
             let appended = state.log_mut().append_as_leader(batches, epoch, now);
@@ -123,8 +129,14 @@ impl Partition {
         batches: Vec<Batch>,
         silent: bool,
         answer: AppendAnswer,
-        append: impl FnOnce(&mut State, Vec<Batch>, TimestampMs) -> Result<Appended, Refused>,
+        append: impl FnOnce(&mut State, Vec<Batch>, TimestampMs) -> Result<Appended, Refused> + 'static,
     ) {
+        if let Some(held) = &mut self.state.borrow_mut().held {
+            held.push(Box::new(move |partition: &Rc<Self>, core: &Rc<Core>| {
+                partition.append_by(core, batches, silent, answer, append)
+            }));
+            return;
+        }
         let now = core.env().clock.now();
         let bytes: u64 = batches.iter().map(|batch| batch.header.size() as u64).sum();
         let records: u64 =
@@ -314,46 +326,9 @@ impl Partition {
         self.state.borrow_mut().log.as_mut().map(work)
     }
 
-    /// Takes the partition out of service if its log lies in a directory that has failed. Who waits is told, and who comes.
-    pub fn give_up_in(&self, directory: &Path, why: &str) {
-        let mut state = self.state.borrow_mut();
-        if let Some(log) = state.log.as_mut().filter(|log| log.dir().starts_with(directory)) {
-            log.give_up(why);
-            state.refuse_all(ErrorCode::KafkaStorageError);
-        }
-    }
-
-    /// Whether the partition's log was lost with its directory, for good: if that is back, another one is to be opened.
-    pub fn is_lost(&self) -> bool {
-        self.state.borrow().log.as_ref().is_some_and(Log::is_lost)
-    }
-
-    /// Whether it was through this guard that the partition's log was opened.
-    pub fn is_behind(&self, guard: Option<&Arc<Guard>>) -> bool {
-        let state = self.state.borrow();
-        match (state.log.as_ref().and_then(Log::guard), guard) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            _ => true,
-        }
-    }
-
     /// Whether a flush is under way or about to be.
     pub fn is_flushing(&self) -> bool {
         self.state.borrow().flushing
-    }
-
-    /// Whether the partition can be closed without anybody noticing: nobody waits for it, and its log has nothing to do.
-    pub fn may_rest(&self) -> bool {
-        let state = self.state.borrow();
-        let waits = state.flushing || !state.unacknowledged.is_empty() || state.watchers.any();
-        !waits && state.log.as_ref().is_some_and(Log::may_rest)
-    }
-
-    /// Takes the log away, to close or delete it; nothing is served any more, and who waits is told `code`.
-    pub fn take_log(&self, code: ErrorCode) -> Option<Log> {
-        let mut state = self.state.borrow_mut();
-        state.refuse_all(code);
-        state.log.take()
     }
 
     /// What the checkpoints say of the partition; `None` when its log is closed, or out of service.

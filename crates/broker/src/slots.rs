@@ -185,7 +185,7 @@ impl Core {
         lost.iter().for_each(|partition| _ = partition.take_log(ErrorCode::NotLeaderOrFollower));
     }
 
-    fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
+    pub fn opened(self: &Rc<Self>, id: TopicPartition, opened: Result<Rc<Partition>, ErrorCode>) {
         // Its directory may have been lost while it was being opened.
         let opened = opened.and_then(|open| match open.is_lost() {
             true => Err(ErrorCode::KafkaStorageError),
@@ -209,11 +209,11 @@ impl Core {
         match image.topics.by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition)) {
             Some(state) => {
                 partition.follow(state, self.shared().node);
-                assignments::note(
-                    self,
-                    &partition,
-                    state.directory_of(self.shared().node).unwrap_or_default(),
-                );
+                // Of one that moves, whoever moves it tells.
+                if !partition.moving.get() {
+                    let named = state.directory_of(self.shared().node).unwrap_or_default();
+                    assignments::note(self, &partition, named);
+                }
                 // So may its configuration: who was being opened was not told.
                 self.refresh_settings(&image, id);
             }

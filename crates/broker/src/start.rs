@@ -25,6 +25,7 @@ use crate::listener::{self, ACCEPTING_CORE, BindError, Bound};
 use crate::log_dir_failure::{self, Alarm, Fatal};
 use crate::log_dirs::{Found, LogDirs};
 use crate::metrics::CoreMetrics;
+use crate::moves::{self, Moves};
 use crate::producer_ids::ProducerIds;
 use crate::upkeep;
 
@@ -94,6 +95,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);
     let (strays, image) = (log_dirs.clone(), controller.image());
     task::blocking(move || {
+        strays.settle_doubles(moves::named_in(&image, node));
         strays.set_strays_aside(|topic, partition| {
             let topic = image.topics.by_name(topic).and_then(|topic| topic.partitions.get(partition));
             topic.is_some_and(|state| state.replicas.contains(&node))
@@ -112,6 +114,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         assignments: Assignments::default(),
         flusher: Flusher::start().map_err(StartError::Thread)?,
         cleaner: Cleaner::default(),
+        moves: Moves::default(),
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
         lifecycle,
         mailboxes,
@@ -157,6 +160,7 @@ fn open_doors(core: &Rc<Core>, doors: Vec<Bound>) {
     task::spawn(log_dir_failure::watch(core.clone()));
     if core.config().roles().broker {
         task::spawn(assignments::tell(core.clone()));
+        task::spawn(moves::resume(core.clone()));
         let interval = u64::try_from(core.config().int("broker.heartbeat.interval.ms")).unwrap_or(2000);
         task::spawn(core.shared().lifecycle.clone().keep_alive(Duration::from_millis(interval)));
     }

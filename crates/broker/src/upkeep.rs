@@ -145,6 +145,10 @@ pub fn put_aside(
 /// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
 pub async fn close(core: &Rc<Core>) -> bool {
     core.shared().cleaner.stop();
+    core.shared().moves.stop();
+    while core.shared().moves.any_runs() {
+        task::sleep(FLUSH_STEP).await;
+    }
     core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
     let mut clean = true;
     let mut closing = VecDeque::new();

@@ -15,6 +15,8 @@
 //! Never: it renames nothing of the log and tells nobody of the copy. Invariant `WholeBeforeNamed`: when [`FutureLog::finish`] has
 //! returned, every byte and name of the copy is flushed; only then may [`take_over`] give it the log's name.
 
+mod names;
+mod reach;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +29,8 @@ use dohle_env::{Disk, DiskFile};
 use dohle_types::{Offset, Uuid};
 use thiserror::Error;
 
+pub use self::names::{rename_folder, take_over};
+pub use self::reach::end_of;
 use self::walk::Walk;
 use crate::checkpoint::{LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_partition_metadata};
 use crate::error::{LogError, failed};
@@ -212,9 +216,9 @@ impl FutureLog {
         for part in &plan.parts {
             // One that has left the log meanwhile is not in the next plan.
             let Some(_lease) = part.lease.upgrade() else { continue };
-            self.copy_bytes(&plan, part, pace)?;
-            if part.is_stored {
-                self.copy_indexes(&plan, part.base)?;
+            match self.copy_part(&plan, part, pace) {
+                Err(CopyError::Source(problem)) if is_missing(&problem) => {}
+                copied => copied?,
             }
         }
         self.flush_bytes().map_err(CopyError::Target)
@@ -268,6 +272,16 @@ impl FutureLog {
         }
         self.tell(plan.first_base());
         Ok(())
+    }
+
+    fn copy_part(
+        &mut self,
+        plan: &CopyPlan,
+        part: &Part,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), CopyError> {
+        self.copy_bytes(plan, part, pace)?;
+        if part.is_stored { self.copy_indexes(plan, part.base) } else { Ok(()) }
     }
 
     /// Copies the bytes of a segment that are not copied yet; those that an earlier run has left are compared.
@@ -431,34 +445,6 @@ impl Copied {
     }
 }
 
-/// Gives a finished copy the log's name, and then takes it from the log, whose folder is called `put_aside` from then on. Each is durable
-/// before the next, so that a crash leaves the old one, both, or the new one; of both the new one counts.
-///
-/// Fails with [`CopyError::Target`] when the log is still where it was, and with [`CopyError::Source`] when the copy has its name, and
-/// the old folder cannot be renamed.
-pub fn take_over(
-    (target, future, live): (&dyn Disk, &Path, &Path),
-    (source, old, put_aside): (&dyn Disk, &Path, &Path),
-) -> Result<(), CopyError> {
-    if cfg!(dohle_bug = "move_old_first") {
-        rename_folder(source, old, put_aside).map_err(CopyError::Source)?;
-    }
-    rename_folder(target, future, live).map_err(CopyError::Target)?;
-    if !cfg!(dohle_bug = "move_old_first") {
-        rename_folder(source, old, put_aside).map_err(CopyError::Source)?;
-    }
-    Ok(())
-}
-
-/// Renames a folder, durably.
-pub fn rename_folder(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), LogError> {
-    disk.rename(from, to).map_err(failed("renaming", from))?;
-    if let Some(parent) = to.parent() {
-        let _stored = disk.sync_dir(parent).map_err(failed("flushing", parent))?;
-    }
-    Ok(())
-}
-
 /// The files of a closed log that belong to it.
 fn wanted_names(plan: &CopyPlan) -> Result<BTreeSet<String>, LogError> {
     let first = plan.first_base();
@@ -478,6 +464,11 @@ fn open_source(plan: &CopyPlan, part: &Part) -> Result<Source, LogError> {
         None => plan.disk.open(&path, OpenMode::Read).map_err(failed("opening", &path))?,
     };
     Ok(Source::waiting(opened))
+}
+
+/// A segment that was leaving the log just as it was to be held.
+fn is_missing(problem: &LogError) -> bool {
+    matches!(problem, LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn flush(file: &Arc<dyn DiskFile>, path: &Path) -> Result<(), LogError> {

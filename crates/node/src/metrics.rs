@@ -27,6 +27,8 @@ const EXPECTED: &[ErrorCode] = &[
     ErrorCode::CorruptMessage,
     ErrorCode::KafkaStorageError,
 ];
+/// What Kafka calls the client that its moves between log directories are.
+const MOVES_CLIENT: &str = "ReplicaAlterLogDirs";
 /// How Kafka numbers the states of a broker.
 const STARTING: f64 = 1.0;
 const RUNNING: f64 = 3.0;
@@ -80,6 +82,9 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         let cleaner = shared.cleaner.numbers();
         gauge(names::UNCLEANABLE_PARTITIONS, cleaner.uncleanable);
         gauge(names::MAX_DIRTY_PERCENT, (cleaner.max_dirty_ratio * 100.0) as usize);
+        let moves = shared.moves.numbers();
+        report.gauge(names::MOVES_FAILED, &[MOVES_CLIENT], float(moves.failed as u64));
+        report.gauge(names::MOVES_MAX_LAG, &[MOVES_CLIENT], float(u64::try_from(moves.max_lag).unwrap_or(0)));
         report.counter(names::LOG_FLUSHES, &[], shared.flusher.flushes());
         for (path, logs) in shared.log_dirs.recoveries() {
             report.gauge(names::LOGS_TO_RECOVER, &[&path.to_string_lossy()], float(logs as u64));

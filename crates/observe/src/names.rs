@@ -68,6 +68,8 @@ metrics! {
     LOG_DIR_OFFLINE Gauge "kafka_log_logmanager_logdirectoryoffline" ["logDirectory"] "1 for a log directory that is lost" "kafka.log:type=LogManager,name=LogDirectoryOffline,logDirectory=..."
     UNCLEANABLE_PARTITIONS Gauge "kafka_log_logcleanermanager_uncleanable_partitions_count" [] "Partitions whose logs cannot be compacted" "kafka.log:type=LogCleanerManager,name=uncleanable-partitions-count"
     MAX_DIRTY_PERCENT Gauge "kafka_log_logcleanermanager_max_dirty_percent" [] "Dirty part of the dirtiest compacted log, when last looked" "kafka.log:type=LogCleanerManager,name=max-dirty-percent"
+    MOVES_FAILED Gauge "kafka_server_replicaalterlogdirsmanager_failedpartitionscount" ["clientId"] "Partitions whose last move between log directories has failed" "kafka.server:type=ReplicaAlterLogDirsManager,name=FailedPartitionsCount,clientId=ReplicaAlterLogDirs"
+    MOVES_MAX_LAG Gauge "kafka_server_replicaalterlogdirsmanager_maxlag" ["clientId"] "By how many offsets the slowest move between log directories is behind" "kafka.server:type=ReplicaAlterLogDirsManager,name=MaxLag,clientId=ReplicaAlterLogDirs"
     LOG_SIZE Gauge "kafka_log_log_size" ["topic" "partition"] "Bytes of a partition's log" "kafka.log:type=Log,name=Size,topic=...,partition=..."
     LOG_START_OFFSET Gauge "kafka_log_log_logstartoffset" ["topic" "partition"] "First offset of a partition's log" "kafka.log:type=Log,name=LogStartOffset,topic=...,partition=..."
     LOG_END_OFFSET Gauge "kafka_log_log_logendoffset" ["topic" "partition"] "Offset after the last one of a partition's log" "kafka.log:type=Log,name=LogEndOffset,topic=...,partition=..."

@@ -22,21 +22,31 @@ pub async fn handle(context: Context, request: DescribeLogDirsRequest) -> Descri
     let mut sizes: Vec<Sizes> = described.iter().map(|_| Sizes::new()).collect();
     for (name, id) in wanted(&context, &image, &request) {
         let answer = context.core.ask(id, |_, partition, answer| {
-            let found = partition
-                .ok()
-                .and_then(|partition| partition.with_log(|log| (log.dir().to_owned(), log.size_in_bytes())));
+            let found = partition.ok().and_then(|partition| {
+                partition.with_log(|log| (log.dir().to_owned(), log.size_in_bytes(), log.end_offset()))
+            });
             _ = answer.send(found);
         });
         // A partition that cannot be opened is told of by nobody, as in Kafka.
-        let Ok(Some((folder, size))) = answer.await else { continue };
+        let Ok(Some((folder, size, end))) = answer.await else { continue };
         // Nor is anything in a directory that is offline.
         let holds = |directory: &Described| !directory.offline && folder.starts_with(&directory.path);
         let Some(at) = described.iter().position(holds) else { continue };
-        sizes[at].entry(name).or_default().push(DescribeLogDirsPartition {
+        let described_log = |size, offset_lag, is_future_key| DescribeLogDirsPartition {
             partition_index: id.partition.get(),
             partition_size: i64::try_from(size).unwrap_or(i64::MAX),
+            offset_lag,
+            is_future_key,
             ..Default::default()
-        });
+        };
+        if let Some(moving) = context.core.shared().moves.of(&name, id)
+            && !described[moving.future.directory].offline
+        {
+            let lag = (end.get() - moving.progress.end().get()).max(0);
+            let future = described_log(moving.progress.bytes(), lag, true);
+            sizes[moving.future.directory].entry(name.clone()).or_default().push(future);
+        }
+        sizes[at].entry(name).or_default().push(described_log(size, 0, false));
     }
     let cordoned = context.core.shared().lifecycle.cordoned();
     let results = described.into_iter().zip(sizes).map(|(directory, sizes)| {

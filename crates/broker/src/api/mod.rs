@@ -1,6 +1,7 @@
 //! One file per API: what a request of its kind does, and nothing of what is true of all requests.
 
 pub mod alter_configs;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;

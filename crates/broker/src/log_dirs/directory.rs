@@ -36,10 +36,13 @@ pub struct Held {
     checkpoints: Mutex<Checkpoints>,
 }
 
-/// A directory of which the names were read, and the partitions whose folders lie there.
+/// A directory of which the names were read.
 pub struct Stock {
     pub held: Held,
+    /// The partitions whose folders lie there.
     pub live: Vec<(String, PartitionIndex)>,
+    /// Copies that are to become a partition's log, and their folders.
+    pub copies: Vec<(String, PartitionIndex, PathBuf)>,
 }
 
 impl Directory {
@@ -92,18 +95,21 @@ impl Stock {
         let clean = dir.take_clean_shutdown()?.is_some() && checkpoints.are_whole;
         // The metadata log is the controller's.
         let of_partitions = |folder: &dohle_log::dirs::PartitionFolder| folder.topic != METADATA_TOPIC_NAME;
-        let (mut live, mut deleted) = (Vec::new(), Vec::new());
+        let (mut live, mut copies, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
         for folder in dir.scan()?.into_iter().filter(of_partitions) {
             match folder.state {
                 FolderState::Live => live.push((folder.topic, folder.partition)),
                 FolderState::Deleted => deleted.push(folder.path),
+                FolderState::Future => copies.push((folder.topic, folder.partition, folder.path)),
                 // Left to whoever put them aside.
-                FolderState::Future | FolderState::Stray => {}
+                FolderState::Stray => {}
             }
         }
         deleted.iter().for_each(|folder| remove(&dir, folder));
         // What a deleted partition left must never be taken for the mark of a younger one of its name.
-        let here: HashSet<(&str, PartitionIndex)> = live.iter().map(|(topic, at)| (&**topic, *at)).collect();
+        let mut here: HashSet<(&str, PartitionIndex)> =
+            live.iter().map(|(topic, at)| (&**topic, *at)).collect();
+        here.extend(copies.iter().map(|(topic, at, _)| (&**topic, *at)));
         if checkpoints.retain(|topic, partition| here.contains(&(topic, partition))) {
             checkpoints.write(&dir)?;
         }
@@ -111,7 +117,7 @@ impl Stock {
         info!(path = %dir.path().display(), clean, "log directory");
         let context = LogContext { disk: dir.disk().clone(), ..context.clone() };
         let held = Held { dir, context, clean, checkpoints: Mutex::new(checkpoints) };
-        Ok(Self { held, live })
+        Ok(Self { held, live, copies })
     }
 }
 

@@ -1,8 +1,9 @@
 //! A directory that was offline comes back while the node runs: taken into use anew, as a start after a crash takes it.
 //!
 //! Invariants: `NothingFromBefore`: what this process held of the directory before it failed (open logs, checkpoints in memory, marks on
-//! their way, where logs stood that were closed) reaches the disk no more and is not believed. `OnePlace`: a partition that lies in
-//! another directory by now, or that no topic claims, is put aside and not served.
+//! their way, where logs stood that were closed) reaches the disk no more and is not believed. `OnePlace`: a partition that was
+//! opened in another directory, or that no topic claims, is put aside and not served; one that lies in another directory and was not opened
+//! there is settled as at a start ([`LogDirs::settle_doubles`]). Copies that are to become a log are known as after a start.
 
 use dohle_log::LogError;
 use dohle_log::dirs::{LogDir, MetaProperties};
@@ -46,14 +47,15 @@ impl LogDirs {
         {
             return Err(not_yet(directory, "it has the directory id of another one"));
         }
-        let Stock { mut held, mut live } = Stock::take(dir, &self.context)?;
+        let Stock { mut held, mut live, copies } = Stock::take(dir, &self.context)?;
         // No stop can have closed what has failed here.
         held.clean &= lost.is_none();
         let mut places = self.places();
         loop {
             let (wanted, unwanted) = live.into_iter().partition(|(topic, partition)| {
-                let elsewhere = places.get(topic, *partition).is_some_and(|place| place.directory != at);
-                is_known(topic, *partition) && !elsewhere
+                let is_opened_elsewhere =
+                    places.get(topic, *partition).is_some_and(|place| place.directory != at && place.opened);
+                is_known(topic, *partition) && !is_opened_elsewhere
             });
             live = wanted;
             let unwanted: Vec<(String, PartitionIndex)> = unwanted;
@@ -71,7 +73,16 @@ impl LogDirs {
             places = self.places();
         }
         places.retain(|place| place.directory != at);
-        live.iter().for_each(|(topic, partition)| places.insert(topic, *partition, Place::found(at)));
+        let mut futures = self.futures();
+        futures.forget_all_in(at);
+        for (topic, partition) in &live {
+            match places.get(topic, *partition) {
+                None => places.insert(topic, *partition, Place::found(at)),
+                Some(_) => futures.found_double(topic, *partition, at),
+            }
+        }
+        futures.found_all(at, copies);
+        drop(futures);
         directory.hold(held);
         drop(places);
         self.listen(&*directory.held()?);

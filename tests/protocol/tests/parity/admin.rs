@@ -3,6 +3,9 @@
 use dohle_tests_protocol::connection::all_versions;
 use dohle_tests_protocol::run::Run;
 use dohle_types::Uuid;
+use dohle_wire::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
+};
 use dohle_wire::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -25,6 +28,8 @@ pub fn script(run: &mut Run) {
     run.end("describe_topic_partitions");
     log_dirs(run);
     run.end("describe_log_dirs");
+    alter_log_dirs(run);
+    run.end("alter_replica_log_dirs");
     delete(run);
     run.end("delete_topics");
 }
@@ -285,6 +290,55 @@ fn log_dirs(run: &mut Run) {
     run.ask_in_all("twice", &request(&[("t-c", &[0]), ("t-c", &[0])]));
     run.ask_in_all("the metadata", &request(&[("__cluster_metadata", &[0])]));
     run.ask("all", 4, &DescribeLogDirsRequest { topics: None, ..Default::default() });
+}
+
+/// Paths, with the partitions of topics that are to lie there.
+type Places<'a> = [(&'a str, &'a [(&'a str, &'a [i32])])];
+
+/// What is refused. Where it is taken, there is nothing to see in one directory.
+fn alter_log_dirs(run: &mut Run) {
+    let request = |dirs: &Places<'_>| AlterReplicaLogDirsRequest {
+        dirs: dirs
+            .iter()
+            .map(|(path, topics)| AlterReplicaLogDir {
+                path: (*path).into(),
+                topics: topics
+                    .iter()
+                    .map(|(topic, partitions)| AlterReplicaLogDirTopic {
+                        name: (*topic).into(),
+                        partitions: partitions.to_vec(),
+                        ..Default::default()
+                    })
+                    .collect(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let here = run.target.folder().join("data").display().to_string();
+    let long = "x".repeat(214);
+    run.ask_in_all("where it lies", &request(&[(&here, &[("t-c", &[0])])]));
+    run.ask_in_all("unknown", &request(&[(&here, &[("none", &[0])])]));
+    run.ask_in_all("an unknown partition", &request(&[(&here, &[("t-c", &[7, -1])])]));
+    run.ask_in_all("no name", &request(&[(&here, &[("", &[0])])]));
+    run.ask_in_all("a bad name", &request(&[(&here, &[("a b", &[0])])]));
+    run.ask_in_all("a long name", &request(&[(&here, &[(&long, &[0])])]));
+    run.ask_in_all("nowhere", &request(&[("/nowhere", &[("t-c", &[0]), ("none", &[0])])]));
+    run.ask_in_all("a long name nowhere", &request(&[("/nowhere", &[(&long, &[0])])]));
+    run.ask_in_all("no path", &request(&[("", &[("t-c", &[0])])]));
+    run.ask_in_all("a path that only means the same", &request(&[(&format!("{here}/"), &[("t-c", &[0])])]));
+    run.ask_in_all(
+        "here and nowhere",
+        &request(&[(&here, &[("t-c", &[0])]), ("/nowhere", &[("t-c", &[0])])]),
+    );
+    run.ask_in_all(
+        "nowhere and here",
+        &request(&[("/nowhere", &[("t-c", &[0])]), (&here, &[("t-c", &[0])])]),
+    );
+    run.ask_in_all("nothing", &request(&[]));
+    run.ask_in_all("no topics", &request(&[(&here, &[])]));
+    run.ask_in_all("no partitions", &request(&[(&here, &[("t-c", &[])])]));
+    run.ask_in_all("the metadata", &request(&[(&here, &[("__cluster_metadata", &[0])])]));
 }
 
 fn delete(run: &mut Run) {
