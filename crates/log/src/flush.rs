@@ -22,6 +22,7 @@ use crate::error::{FlushError, LogError, failed};
 use crate::index::Indexes;
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
+use crate::recovery::ignore_missing;
 
 /// Proof that everything below `up_to` is stored as the log's durability asks: flushed, or with `Durability::Replicated` in the
 /// page cache. What acknowledges an append is made from one.
@@ -185,7 +186,11 @@ impl Flush {
         for (base, indexes) in &self.work.sealed {
             self.write_file(*base, FileKind::OffsetIndex, &indexes.encode_offsets())?;
             self.write_file(*base, FileKind::TimeIndex, &indexes.encode_times())?;
-            if !indexes.aborted.is_empty() {
+            if indexes.aborted.is_empty() {
+                // What is there was of batches that are not, or was left half written by a process that was killed.
+                let path = self.path(*base, FileKind::TransactionIndex);
+                self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+            } else {
                 self.write_file(*base, FileKind::TransactionIndex, &indexes.encode_aborted())?;
             }
         }
