@@ -234,8 +234,12 @@ impl Disk for GuardedDisk {
         Ok(Arc::new(GuardedFile { file, path: path.to_owned(), guard: self.guard.clone() }))
     }
 
+    /// A root that has gone is not made again below what is made in it: that would be another disk's.
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.guard.change("making", path, || self.disk.create_dir_all(path))
+        self.guard.change("making", path, || match self.disk.metadata(&self.guard.root)? {
+            Some(_) => self.disk.create_dir_all(path),
+            None => Err(io::ErrorKind::NotFound.into()),
+        })
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -408,5 +412,10 @@ mod tests {
                 .map_err(|_| door.open(Path::new(path), OpenMode::Create).err());
             assert!(door.guard().failure().is_some(), "the log directory itself is gone: {path}");
         }
+        let door = GuardedDisk::new(Arc::new(disk.clone()), Path::new("/gone"));
+        door.create_dir_all(Path::new("/gone/orders-0")).expect_err("it is not made anew");
+        assert!(
+            door.guard().failure().is_some() && disk.metadata(Path::new("/gone")).expect("looked").is_none()
+        );
     }
 }
