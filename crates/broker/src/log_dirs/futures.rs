@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::{Held, LogDirs, Mark, put_aside};
 use crate::places::{Holds, Place};
 
-/// How many wishes for partitions that are not there are remembered. Who asks for more has the oldest names forgotten.
+/// How many wishes for partitions that are not there are remembered. For one more than that, the one whose name comes first is forgotten.
 pub const MOST_WISHES: usize = 10_000;
 
 type Name = (Box<str>, PartitionIndex);

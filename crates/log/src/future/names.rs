@@ -8,7 +8,8 @@ use super::CopyError;
 use crate::error::{LogError, failed};
 
 /// Gives a finished copy the log's name, and then takes it from the log, whose folder is called `put_aside` from then on. Each is durable
-/// before the next, so that a crash leaves the old one, both, or the new one; of both the new one counts.
+/// before the next, so that a crash leaves the old one, both, or the new one. Both are the same then, unless the log was gone on with:
+/// the one that reaches further counts ([`super::end_of`]).
 ///
 /// Fails with [`CopyError::Target`] when the log is still where it was, and with [`CopyError::Source`] when the copy has its name, and
 /// the old folder cannot be renamed.
