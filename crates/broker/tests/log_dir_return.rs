@@ -5,15 +5,17 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dohle_broker::log_dirs::{Found, LogDirs, Mark};
+use dohle_env::Disk;
 use dohle_env::disk::{Fault, OpenMode, SimDisk};
-use dohle_env::{Clock, Disk, Env, Rng};
 use dohle_log::dirs::{LogDir, MetaProperties};
-use dohle_log::{AppendError, Log, LogContext, LogError, Read, ReadBuffers, TailBudget};
+use dohle_log::{AppendError, Log, LogError, Read};
 use dohle_records::{BatchBuilder, Compression, parse_batches};
 use dohle_types::{
     BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
@@ -39,11 +41,6 @@ fn meta(at: usize) -> MetaProperties {
     }
 }
 
-fn env(disk: &SimDisk) -> Env {
-    let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-    Env { clock, rng: Rng::seeded(7 + disk.operations()), disk: Arc::new(disk.clone()) }
-}
-
 /// Two directories that were formatted.
 fn formatted() -> SimDisk {
     let disk = SimDisk::new(1);
@@ -55,14 +52,7 @@ fn formatted() -> SimDisk {
 }
 
 fn life(disk: &SimDisk) -> LogDirs {
-    let env = env(disk);
-    let context = LogContext {
-        disk: env.disk.clone(),
-        rng: env.rng.clone(),
-        tail: TailBudget::new(1 << 20),
-        buffers: ReadBuffers::default(),
-        producer_id_expiration_ms: 86_400_000,
-    };
+    let (env, context) = support::begin(disk);
     let open = |path: &str| match LogDir::open(&env.disk, Path::new(path)) {
         Ok(dir) => Found::Opened(dir),
         Err(problem) => Found::Offline { path: path.into(), problem },
@@ -87,16 +77,7 @@ fn store(log: &mut Log, number: u64) -> Result<(), LogError> {
 }
 
 fn mark(at: usize, log: &Log) -> Mark {
-    Mark {
-        id: id(at).topic,
-        topic: TOPICS[at].to_owned(),
-        partition: PartitionIndex(0),
-        folder: log.dir().to_owned(),
-        guard: log.guard().cloned(),
-        recovery_point: log.recovery_point(),
-        log_start: log.start_offset(),
-        high_watermark: log.end_offset(),
-    }
+    support::mark(TOPICS[at], id(at), log)
 }
 
 /// The numbers of all records.

@@ -3,20 +3,22 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dohle_broker::log_dirs::{Found, LogDirs, Mark};
+use dohle_broker::log_dirs::{Found, LogDirs};
+use dohle_env::Disk;
 use dohle_env::disk::{Fault, OpenMode, SimDisk};
-use dohle_env::{Clock, Disk, Env, Rng};
 use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::names::FolderState;
-use dohle_log::{Log, LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_log::{Log, LogError};
 use dohle_metadata::directory;
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
-    DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition, Uuid,
+    DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
 };
 
 const NAME: &str = "orders";
@@ -29,17 +31,8 @@ const fn topic(id: u128) -> TopicPartition {
 }
 
 fn life(disk: &SimDisk) -> Result<LogDirs, LogError> {
-    let held: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-    let env = Env { clock, rng: Rng::seeded(7 + disk.operations()), disk: held.clone() };
-    let context = LogContext {
-        disk: held.clone(),
-        rng: env.rng.clone(),
-        tail: TailBudget::new(1 << 20),
-        buffers: ReadBuffers::default(),
-        producer_id_expiration_ms: 86_400_000,
-    };
-    LogDirs::new(&env, context, vec![Found::Opened(LogDir::open(&held, Path::new("/data"))?)])
+    let (env, context) = support::begin(disk);
+    LogDirs::new(&env, context, vec![Found::Opened(LogDir::open(&env.disk, Path::new("/data"))?)])
 }
 
 fn open(dirs: &LogDirs, id: TopicPartition) -> Result<Log, LogError> {
@@ -62,26 +55,13 @@ fn fill(log: &mut Log) -> Result<(), LogError> {
     log.flush().map(drop)
 }
 
-fn mark(id: TopicId, log: &Log) -> Mark {
-    Mark {
-        id,
-        topic: NAME.to_owned(),
-        partition: PartitionIndex(0),
-        folder: log.dir().to_owned(),
-        guard: log.guard().cloned(),
-        recovery_point: log.recovery_point(),
-        log_start: log.start_offset(),
-        high_watermark: log.end_offset(),
-    }
-}
-
 /// A topic whose first records were deleted goes, and one of its name comes. Says whether the young one's records were stored.
 fn history(disk: &SimDisk) -> Result<(), LogError> {
     let dirs = life(disk)?;
     let mut log = open(&dirs, OLD)?;
     fill(&mut log)?;
     log.delete_records_before(Offset(RECORDS as i64), log.end_offset()).expect("it lies in the log");
-    dirs.checkpoint(&[mark(OLD.topic, &log)])?;
+    dirs.checkpoint(&[support::mark(NAME, OLD, &log)])?;
     drop(log);
     dirs.put_aside(NAME, OLD, FolderState::Deleted)?;
     let mut young = open(&dirs, YOUNG)?;
@@ -131,7 +111,7 @@ fn checkpoints_with_rubbish_are_made_anew() {
             let dirs = life(&disk).expect("a new folder");
             let mut log = open(&dirs, OLD).expect("a new log");
             fill(&mut log).expect("nothing fails");
-            dirs.checkpoint(&[mark(OLD.topic, &log)]).expect("nothing fails");
+            dirs.checkpoint(&[support::mark(NAME, OLD, &log)]).expect("nothing fails");
             let closed = log.close().expect("nothing fails");
             dirs.closed(NAME, OLD, Path::new("/data/orders-0"), &closed);
             dirs.finish(dohle_types::BrokerEpoch(1)).expect("nothing fails");
@@ -227,17 +207,8 @@ const ROUNDS: i64 = 3;
 
 /// Two directories on one disk; one that cannot be opened is offline.
 fn life_of_two(disk: &SimDisk) -> Result<LogDirs, LogError> {
-    let held: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-    let env = Env { clock, rng: Rng::seeded(7), disk: held.clone() };
-    let context = LogContext {
-        disk: held.clone(),
-        rng: env.rng.clone(),
-        tail: TailBudget::new(1 << 20),
-        buffers: ReadBuffers::default(),
-        producer_id_expiration_ms: 86_400_000,
-    };
-    let open = |path: &str| match LogDir::open(&held, Path::new(path)) {
+    let (env, context) = support::begin(disk);
+    let open = |path: &str| match LogDir::open(&env.disk, Path::new(path)) {
         Ok(dir) => Found::Opened(dir),
         Err(problem) => Found::Offline { path: path.into(), problem },
     };
@@ -257,9 +228,10 @@ fn fill_both(dirs: &LogDirs) -> [i64; 2] {
                 Err(_) => *log = None,
             }
         }
-        let marks = logs.iter().zip(SOUND).filter_map(|(log, (name, id))| {
-            Some(Mark { topic: name.to_owned(), ..mark(id.topic, log.as_ref()?) })
-        });
+        let marks = logs
+            .iter()
+            .zip(SOUND)
+            .filter_map(|(log, (name, id))| Some(support::mark(name, id, log.as_ref()?)));
         // The next start verifies more than it had to.
         _ = dirs.checkpoint(&marks.collect::<Vec<_>>());
     }

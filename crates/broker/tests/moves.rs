@@ -3,17 +3,19 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod support;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dohle_broker::log_dirs::{Found, FutureFolder, LogDirs, Mark};
+use dohle_broker::log_dirs::{Found, FutureFolder, LogDirs};
+use dohle_env::Disk;
 use dohle_env::disk::{Fault, OpenMode, SimDisk};
-use dohle_env::{Clock, Disk, Env, Rng};
 use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::future::{CopyError, CopyProgress, FutureLog};
-use dohle_log::{Log, LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_log::{Log, LogError};
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
     DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
@@ -38,19 +40,10 @@ struct Promised {
 type Step = Result<(), Box<dyn std::error::Error>>;
 
 fn life(disk: &SimDisk, promised: &Promised) -> Result<LogDirs, LogError> {
-    let held: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-    let env = Env { clock, rng: Rng::seeded(7 + disk.operations()), disk: held.clone() };
-    let context = LogContext {
-        disk: held.clone(),
-        rng: env.rng.clone(),
-        tail: TailBudget::new(1 << 20),
-        buffers: ReadBuffers::default(),
-        producer_id_expiration_ms: 86_400_000,
-    };
+    let (env, context) = support::begin(disk);
     let mut found = Vec::new();
     for (path, id) in ROOTS {
-        let mut dir = match LogDir::open(&held, Path::new(path)) {
+        let mut dir = match LogDir::open(&env.disk, Path::new(path)) {
             Ok(dir) => dir,
             Err(problem) => {
                 found.push(Found::Offline { path: path.into(), problem });
@@ -91,16 +84,7 @@ fn fill(log: &mut Log, promised: &Promised) -> Step {
 }
 
 fn checkpoint(dirs: &LogDirs, log: &Log) -> Result<(), LogError> {
-    dirs.checkpoint(&[Mark {
-        id: ID.topic,
-        topic: NAME.to_owned(),
-        partition: ID.partition,
-        folder: log.dir().to_owned(),
-        guard: log.guard().cloned(),
-        recovery_point: log.recovery_point(),
-        log_start: log.start_offset(),
-        high_watermark: log.end_offset(),
-    }])
+    dirs.checkpoint(&[support::mark(NAME, ID, log)])
 }
 
 /// Some records, the first of which are deleted, in the first directory.
@@ -336,15 +320,7 @@ fn a_copy_waits_for_its_log() {
         let held: Arc<dyn Disk> = Arc::new(disk.clone());
         let right = LogDir::open(&held, Path::new(ROOTS[1].0)).expect("it opens");
         let left = LogDir::open(&held, Path::new(ROOTS[0].0)).err().expect("it is in use");
-        let (clock, _) = Clock::manual(TimestampMs(1_000_000));
-        let env = Env { clock, rng: Rng::seeded(7), disk: held.clone() };
-        let context = LogContext {
-            disk: held.clone(),
-            rng: env.rng.clone(),
-            tail: TailBudget::new(1 << 20),
-            buffers: ReadBuffers::default(),
-            producer_id_expiration_ms: 86_400_000,
-        };
+        let (env, context) = support::begin(&disk);
         let left = Found::Offline { path: ROOTS[0].0.into(), problem: left };
         let dirs = LogDirs::new(&env, context, vec![left, Found::Opened(right)]).expect("one opens");
         assert!(matches!(open(&dirs, 1), Err(LogError::Offline { .. })));

@@ -12,4 +12,5 @@ pub mod connection;
 pub mod differences;
 pub mod door;
 pub mod golden;
+pub mod numbered;
 pub mod run;

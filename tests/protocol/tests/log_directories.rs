@@ -10,18 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use dohle_records::{BatchBuilder, Compression, parse_batches};
 use dohle_tests_clients::install;
 use dohle_tests_clients::process::Process;
 use dohle_tests_clients::target::{Given, Target, free_port};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::door::get;
-use dohle_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
-use dohle_wire::RecordBytes;
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use dohle_tests_protocol::numbered;
+use dohle_types::ErrorCode;
 use dohle_wire::messages::describe_log_dirs_response::DescribeLogDirsResult;
-use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use dohle_wire::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -30,7 +26,6 @@ use dohle_wire::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use dohle_wire::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorRequest};
 
 const TOPIC: &str = "spread";
@@ -120,14 +115,7 @@ impl World {
 
 /// A topic whose partitions all have their folders.
 fn create(client: &mut Connection) {
-    let topic = CreatableTopic {
-        name: TOPIC.into(),
-        num_partitions: PARTITIONS,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    assert_eq!(client.ask(&request, 4).expect("an answer").topics[0].error_code, 0);
+    numbered::create(client, TOPIC, PARTITIONS);
     for partition in 0..PARTITIONS {
         eventually("folders", || latest(client, partition), |found| *found == (0, 0));
     }
@@ -148,52 +136,11 @@ fn produce(client: &mut Connection, index: i32, number: i64) -> (i16, i64) {
 
 /// `None` when there is no answer.
 fn try_produce(client: &mut Connection, index: i32, number: i64) -> Option<(i16, i64)> {
-    let mut value = number.to_be_bytes().to_vec();
-    value.resize(VALUE_BYTES, 0xAA);
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
-    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
-    let data =
-        PartitionProduceData { index, records: Some(RecordBytes::from(records)), ..Default::default() };
-    let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
-    let request =
-        ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
-    let response = client.ask(&request, 9)?;
-    let answer = &response.responses[0].partition_responses[0];
-    Some((answer.error_code, answer.base_offset))
+    numbered::produce(client, TOPIC, index, number, VALUE_BYTES)
 }
 
-/// The error, and the numbers of the records from an offset on.
 fn fetch(client: &mut Connection, partition: i32, from: i64) -> (i16, Vec<i64>) {
-    let asked = FetchPartition {
-        partition,
-        fetch_offset: from,
-        partition_max_bytes: 10 << 20,
-        current_leader_epoch: -1,
-        ..Default::default()
-    };
-    let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![asked], ..Default::default() };
-    let fetch = FetchRequest {
-        replica_id: -1,
-        max_bytes: 10 << 20,
-        session_epoch: -1,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let response = client.ask(&fetch, 11).expect("an answer");
-    let answer = &response.responses[0].partitions[0];
-    let bytes = answer.records.clone().unwrap_or_default().into_bytes();
-    let mut numbers = Vec::new();
-    for batch in parse_batches(bytes) {
-        for record in batch.expect("a batch").records(1 << 20) {
-            let record = record.expect("a record");
-            let value = record.value.expect("a value");
-            let number = i64::from_be_bytes(value[..8].try_into().expect("eight bytes"));
-            assert_eq!(record.offset, Offset(number), "partition {partition}");
-            numbers.push(number);
-        }
-    }
-    (answer.error_code, numbers)
+    numbered::fetch(client, TOPIC, partition, from)
 }
 
 fn latest(client: &mut Connection, partition_index: i32) -> (i16, i64) {

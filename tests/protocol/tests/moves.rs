@@ -9,26 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use dohle_records::{BatchBuilder, Compression, parse_batches};
 use dohle_tests_clients::target::{Given, Target};
 use dohle_tests_protocol::connection::Connection;
-use dohle_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
-use dohle_wire::RecordBytes;
+use dohle_tests_protocol::numbered;
+use dohle_types::ErrorCode;
 use dohle_wire::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use dohle_wire::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 use dohle_wire::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use dohle_wire::messages::describe_log_dirs_response::DescribeLogDirsPartition;
-use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use dohle_wire::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 const TOPIC: &str = "moving";
@@ -85,26 +80,12 @@ impl World {
 }
 
 fn create(client: &mut Connection) {
-    let topic =
-        CreatableTopic { name: TOPIC.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    assert_eq!(client.ask(&request, 4).expect("an answer").topics[0].error_code, 0);
+    numbered::create(client, TOPIC, 1);
     assert_eq!(produce(client, 0), (0, 0));
 }
 
 fn produce(client: &mut Connection, number: i64) -> (i16, i64) {
-    let mut value = number.to_be_bytes().to_vec();
-    value.resize(VALUE_BYTES, 0xAA);
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
-    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
-    let data = PartitionProduceData { records: Some(RecordBytes::from(records)), ..Default::default() };
-    let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
-    let request =
-        ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
-    let response = client.ask(&request, 9).expect("an answer");
-    let answer = &response.responses[0].partition_responses[0];
-    (answer.error_code, answer.base_offset)
+    numbered::produce(client, TOPIC, 0, number, VALUE_BYTES).expect("an answer")
 }
 
 /// Writes numbered records, each when the one before is acknowledged, until told to end. Gives the next number.
@@ -122,36 +103,12 @@ fn write(at: SocketAddr, from: i64, ends: &AtomicBool) -> i64 {
 fn read(client: &mut Connection, from: i64) -> Vec<i64> {
     let mut numbers = Vec::new();
     loop {
-        let asked = FetchPartition {
-            fetch_offset: from + numbers.len() as i64,
-            partition_max_bytes: 10 << 20,
-            current_leader_epoch: -1,
-            ..Default::default()
-        };
-        let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![asked], ..Default::default() };
-        let fetch = FetchRequest {
-            replica_id: -1,
-            max_bytes: 10 << 20,
-            session_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let response = client.ask(&fetch, 11).expect("an answer");
-        let answer = &response.responses[0].partitions[0];
-        assert_eq!(answer.error_code, 0);
-        let bytes = answer.records.clone().unwrap_or_default().into_bytes();
-        if bytes.is_empty() {
+        let (error, more) = numbered::fetch(client, TOPIC, 0, from + numbers.len() as i64);
+        assert_eq!(error, 0);
+        if more.is_empty() {
             return numbers;
         }
-        for batch in parse_batches(bytes) {
-            for record in batch.expect("a batch").records(1 << 20) {
-                let record = record.expect("a record");
-                let value = record.value.expect("a value");
-                let number = i64::from_be_bytes(value[..8].try_into().expect("eight bytes"));
-                assert_eq!(record.offset, Offset(number));
-                numbers.push(number);
-            }
-        }
+        numbers.extend(more);
     }
 }
 

@@ -7,15 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use dohle_records::{BatchBuilder, Compression, parse_batches};
 use dohle_tests_clients::target::{Given, Target};
 use dohle_tests_protocol::connection::Connection;
-use dohle_types::{LeaderEpoch, Offset, TimestampMs};
-use dohle_wire::RecordBytes;
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use dohle_tests_protocol::numbered;
 
 const TOPIC: &str = "resting";
 const WRITERS: i32 = 3;
@@ -30,7 +24,7 @@ const AT_REST_WITHIN: Duration = Duration::from_secs(10);
 fn partitions_rest_between_records() {
     let mut target = Target::with(Given::ByFlags, &[("dohle.partition.rest.ms", REST_MS)]);
     let at: SocketAddr = target.bootstrap().parse().expect("an address");
-    create(at);
+    numbered::create(&mut Connection::open(at), TOPIC, WRITERS * PARTITIONS_OF_A_WRITER);
     let mut ends = vec![vec![0; PARTITIONS_OF_A_WRITER as usize]; WRITERS as usize];
     for life in 0..2 {
         let writers: Vec<_> = (0..WRITERS)
@@ -61,18 +55,6 @@ fn partitions_rest_between_records() {
     assert!(records > 100, "{records} records");
 }
 
-fn create(at: SocketAddr) {
-    let topic = CreatableTopic {
-        name: TOPIC.into(),
-        num_partitions: WRITERS * PARTITIONS_OF_A_WRITER,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    let response = Connection::open(at).ask(&request, 4).expect("an answer");
-    assert_eq!(response.topics[0].error_code, 0);
-}
-
 /// Writes numbered records to partitions of its own, and now and then reads one back. Gives where each partition ends.
 fn write(at: SocketAddr, writer: i32, life: u64, mut ends: Vec<i64>) -> Vec<i64> {
     let mut client = Connection::open(at);
@@ -87,9 +69,8 @@ fn write(at: SocketAddr, writer: i32, life: u64, mut ends: Vec<i64>) -> Vec<i64>
     while Instant::now() < until {
         let place = draw(PARTITIONS_OF_A_WRITER as u64) as usize;
         let partition = writer * PARTITIONS_OF_A_WRITER + place as i32;
-        let response = client.ask(&produce(partition, ends[place]), 9).expect("an answer");
-        let answer = &response.responses[0].partition_responses[0];
-        assert_eq!((answer.error_code, answer.base_offset), (0, ends[place]), "partition {partition}");
+        let answer = numbered::produce(&mut client, TOPIC, partition, ends[place], size_of::<i64>());
+        assert_eq!(answer, Some((0, ends[place])), "partition {partition}");
         ends[place] += 1;
         if draw(4) == 0 {
             let place = draw(PARTITIONS_OF_A_WRITER as u64) as usize;
@@ -102,48 +83,10 @@ fn write(at: SocketAddr, writer: i32, life: u64, mut ends: Vec<i64>) -> Vec<i64>
     ends
 }
 
-fn produce(index: i32, number: i64) -> ProduceRequest {
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.append(TimestampMs(1_700_000_000_000), None, Some(&number.to_be_bytes()), &[]);
-    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
-    let data =
-        PartitionProduceData { index, records: Some(RecordBytes::from(records)), ..Default::default() };
-    let topic = TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
-    ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() }
-}
-
-/// The numbers in a partition from an offset on, each of which has to stand at its own offset.
+/// The numbers in a partition from an offset on.
 fn read(client: &mut Connection, partition: i32, from: i64) -> Vec<i64> {
-    let asked = FetchPartition {
-        partition,
-        fetch_offset: from,
-        partition_max_bytes: 10 << 20,
-        current_leader_epoch: -1,
-        ..Default::default()
-    };
-    let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![asked], ..Default::default() };
-    let fetch = FetchRequest {
-        replica_id: -1,
-        max_bytes: 10 << 20,
-        session_epoch: -1,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let response = client.ask(&fetch, 11).expect("an answer");
-    let answer = &response.responses[0].partitions[0];
-    assert_eq!(answer.error_code, 0, "partition {partition} from {from}");
-    let bytes = answer.records.clone().unwrap_or_default().into_bytes();
-    let mut numbers = Vec::new();
-    for batch in parse_batches(bytes) {
-        let batch = batch.expect("a batch");
-        for record in batch.records(1 << 20) {
-            let record = record.expect("a record");
-            let value: [u8; 8] =
-                record.value.as_deref().and_then(|value| value.try_into().ok()).expect("a number");
-            assert_eq!(record.offset, Offset(i64::from_be_bytes(value)), "partition {partition}");
-            numbers.push(record.offset.get());
-        }
-    }
+    let (error, mut numbers) = numbered::fetch(client, TOPIC, partition, from);
+    assert_eq!(error, 0, "partition {partition} from {from}");
     numbers.retain(|&number| number >= from);
     numbers
 }
