@@ -44,6 +44,9 @@ const BUGS: &[(&str, &str)] = &[
     ("names_believed", "so are the names that a process has left to the kernel"),
     ("snapshot_believed", "snapshots of producers at the ends of such segments are made anew"),
     ("half_cut_believed", "where a log ends it may have been cut: its size is stored before it grows again"),
+    ("move_unflushed", "a log's copy is flushed before it has the log's name"),
+    ("move_nameless", "and so are the names of its files"),
+    ("move_old_first", "the old log keeps its name until the copy has it"),
 ];
 
 /// Mistakes about a log directory that fails and comes back, which the test of exactly that has to find.
