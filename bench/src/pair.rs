@@ -17,6 +17,7 @@ mod lab;
 mod loads;
 mod machine;
 mod measure;
+mod moving;
 mod process;
 mod report;
 mod results;

@@ -11,10 +11,10 @@ use dohle_wire::messages::incremental_alter_configs_request::{AlterConfigsResour
 use dohle_wire::messages::{DescribeLogDirsRequest, IncrementalAlterConfigsRequest, ProduceRequest};
 use dohle_wire::{ApiKey, RecordBytes};
 
-use super::Lab;
 use super::contestant::Contestant;
 use super::loads::{Life, costed};
 use super::scenario::{Metrics, STANDARD, Shape};
+use super::{Lab, moving};
 use crate::Outcome;
 use crate::client::{self, Connection, Load, Moment, Topic};
 
@@ -30,11 +30,11 @@ const ROLLING: &[&str] = &["segment.bytes=4194304"];
 pub const COMPACTED: &[&str] =
     &["cleanup.policy=compact", "segment.bytes=16777216", "min.cleanable.dirty.ratio=0.01"];
 
-/// Acknowledgements at 100 MB/s: undisturbed, while segments roll, while they are deleted, while they are compacted, and undisturbed again;
-/// in one life of the broker.
+/// Acknowledgements at 100 MB/s: undisturbed, while segments roll, while they are deleted, while they are compacted, while other logs move
+/// between two directories, and undisturbed again; in one life of the broker.
 pub fn disturbed(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const PACED: Shape = Shape { rate: Some(100 * MB), ..STANDARD };
-    let mut life = Life::begin(lab, contestant, OFTEN)?;
+    let mut life = Life::begin(lab, contestant, &[OFTEN, moving::TWO_DIRECTORIES].concat())?;
     let gigabytes = 100e6 * lab.options.rate_seconds / 1e9;
     let mut p99 = |shape: Shape, part: f64| -> Outcome<(f64, f64)> {
         let load = life.load(&shape, gigabytes * part);
@@ -49,18 +49,27 @@ pub fn disturbed(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let retention = p99(Shape { topic_config: SHORT, ..PACED }, 1.0)?;
     let cleaner = p99(Shape { topic_config: COMPACTED, keys: 10_000, ..PACED }, 1.0)?;
     let after = p99(PACED, 1.0)?;
+    let paced = life.load(&PACED, gigabytes);
+    let idle = life.load(&STANDARD, gigabytes / 2.0);
+    life.broker.explained(client::produce(&idle))?;
+    lab.machine.settle(2 * paced.bytes);
+    let (moves, moved) = life.broker.explained(moving::beside(&idle, || client::produce(&paced)))?;
+    let moves = (moves.acknowledged.ms(0.99), moves.acknowledged.ms(0.9999));
     let alone = f64::midpoint(before.0, after.0);
-    let worst = rolls.0.max(retention.0).max(cleaner.0);
+    let worst = rolls.0.max(retention.0).max(cleaner.0).max(moves.0);
     Ok(vec![
         ("alone_ack_p99_ms", alone),
         ("rolls_ack_p99_ms", rolls.0),
         ("retention_ack_p99_ms", retention.0),
         ("cleaner_ack_p99_ms", cleaner.0),
+        ("moves_ack_p99_ms", moves.0),
         ("worst_to_alone", worst / alone),
         ("alone_ack_p99.99_ms", before.1.max(after.1)),
         ("rolls_ack_p99.99_ms", rolls.1),
         ("retention_ack_p99.99_ms", retention.1),
         ("cleaner_ack_p99.99_ms", cleaner.1),
+        ("moves_ack_p99.99_ms", moves.1),
+        ("moved", moved as f64),
     ])
 }
 

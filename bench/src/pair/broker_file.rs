@@ -1,7 +1,7 @@
 //! A broker in a small file: how it is configured, prepared and started. Kafka's and Dohle's own are in `bench/brokers`; any
 //! other that speaks Kafka's protocol takes part by `--broker FILE`.
 //!
-//! In every word of a file `{folder}` is the broker's fresh folder, `{port}` and `{second_port}` are free ports, `{uuid}` an id as
+//! In every word of a file, and in settings of scenarios, `{folder}` is the broker's fresh folder, `{port}` and `{second_port}` are free ports, `{uuid}` an id as
 //! Kafka writes them, `{kafka}` the folder of Apache Kafka's jars and `{dohle}` the binary to measure. A broker is ready when it
 //! answers ApiVersions.
 
@@ -114,18 +114,19 @@ impl BrokerFile {
     ) -> Outcome<Vec<String>> {
         let of_durability = self.durability.get(&durability).into_iter().flatten();
         let settings = of_durability.map(|(key, value)| (key.as_str(), value.as_str()));
-        let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
+        let settings = settings.chain(more.iter().copied()).map(|(key, value)| (key, places.filled(value)));
         let mut words: Vec<String> = self.command.iter().map(|word| places.filled(word)).collect();
         let mut appended: Option<(&str, String)> = None;
         match &self.settings {
             Settings::LinesOf(file) => {
-                let lines = settings.iter().map(|(key, value)| format!("{key}={value}\n"));
+                let lines = settings.map(|(key, value)| format!("{key}={value}\n"));
                 appended = Some((file, lines.collect()));
             }
             Settings::Arguments(form) => {
                 for (key, value) in settings {
-                    words
-                        .extend(form.iter().map(|word| word.replace("{key}", key).replace("{value}", value)));
+                    words.extend(
+                        form.iter().map(|word| word.replace("{key}", key).replace("{value}", &value)),
+                    );
                 }
             }
         }

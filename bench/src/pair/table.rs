@@ -212,7 +212,7 @@ fn rates() -> Vec<Scenario> {
         ),
         scenario(
             "disturbed",
-            "acknowledgements at 100 MB/s: alone, while segments roll, while they are deleted, while they are compacted",
+            "acknowledgements at 100 MB/s: alone, while segments roll, are deleted, are compacted, and while logs move between two directories",
             By(background::disturbed),
         )
         .of(&[KAFKA_SYNCED, DOHLE_SYNCED])

@@ -1,6 +1,7 @@
 //! Reads that wait for the device, on threads that may wait: how many at once, and whose turn it is.
 //!
-//! Bounds: [`AT_ONCE`] run on a core at a time, one of each reader. Who waits belongs to a request, of which there is a bound; what is
+//! Bounds: [`AT_ONCE`] run on a core at a time, one of each reader; while somebody produces, [`BESIDE_PRODUCERS`], with a rest after
+//! each, which the reader does not have to wait for ([`crate::background`]). Who waits belongs to a request, of which there is a bound; what is
 //! read is charged to the budget for answers before it comes here.
 //!
 //! Invariants:
@@ -15,15 +16,22 @@ use std::rc::Rc;
 use dohle_env::task;
 use tokio::sync::oneshot;
 
+use crate::background::Background;
+
 /// How many reads of a core wait for the device at once. The threads that they run on do other work too.
 pub const AT_ONCE: usize = 4;
+/// The same while somebody produces: the flush of an append waits behind every one of them.
+const BESIDE_PRODUCERS: usize = 1;
 
 /// Who reads: a client's connection.
 pub type Reader = SocketAddr;
 
 /// The cold reads of one core.
-#[derive(Clone, Default)]
-pub struct ColdReads(Rc<RefCell<Line<oneshot::Sender<Turn>>>>);
+#[derive(Clone)]
+pub struct ColdReads {
+    line: Rc<RefCell<Line<oneshot::Sender<Turn>>>>,
+    background: Background,
+}
 
 /// A reader's turn, until it is dropped.
 struct Turn {
@@ -34,6 +42,17 @@ struct Turn {
 }
 
 impl ColdReads {
+    pub fn new(background: Background) -> Self {
+        Self { line: Rc::default(), background }
+    }
+
+    /// Those of a core beside which nobody produces.
+    #[cfg(test)]
+    pub fn of_nobody() -> Self {
+        let clock = dohle_env::Clock::manual(dohle_types::TimestampMs(0)).0;
+        Self::new(Background::new(clock, Vec::new()))
+    }
+
     /// Runs `read` on a thread that may wait, when it is the reader's turn.
     pub async fn run<T: Send + 'static>(
         &self,
@@ -41,19 +60,31 @@ impl ColdReads {
         read: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let turn = self.turn(reader).await;
+        let (sender, receiver) = oneshot::channel();
+        let background = self.background.clone();
         // The turn lasts as long as the thread is busy, also when nobody wants what it reads any more.
-        let running = task::spawn(async move {
-            let done = task::blocking(read).await;
+        task::spawn(async move {
+            let began = background.now();
+            // Nobody may want it any more.
+            _ = sender.send(task::blocking(read).await);
+            let rest = background.rest_since(began);
+            if !rest.is_zero() {
+                task::sleep(rest).await;
+            }
             drop(turn);
-            done
         });
-        running.await.expect("a read does not panic, and nobody aborts it")
+        receiver.await.expect("a read does not panic, and nobody aborts it")
+    }
+
+    /// How many may run now.
+    fn at_once(&self) -> usize {
+        if self.background.steps_aside() { BESIDE_PRODUCERS } else { AT_ONCE }
     }
 
     async fn turn(&self, reader: Reader) -> Turn {
         let (sender, receiver) = oneshot::channel();
-        let at_once = self.0.borrow_mut().ask(reader, sender).is_some();
-        if at_once {
+        let runs = self.line.borrow_mut().ask(reader, sender, self.at_once()).is_some();
+        if runs {
             return Turn { reads: self.clone(), reader, ends: true };
         }
         receiver.await.expect("whoever ends a turn hands on the next")
@@ -61,15 +92,15 @@ impl ColdReads {
 
     /// A reader's turn is over: the next ones have theirs.
     fn end(&self, reader: Reader) {
-        let mut over = vec![reader];
-        while let Some(reader) = over.pop() {
-            let next = self.0.borrow_mut().end(reader);
-            if let Some((next, sender)) = next
-                && let Err(mut unused) = sender.send(Turn { reads: self.clone(), reader: next, ends: true })
-            {
+        self.line.borrow_mut().end(reader);
+        let at_once = self.at_once();
+        loop {
+            let next = self.line.borrow_mut().next(at_once);
+            let Some((next, sender)) = next else { return };
+            if let Err(mut unused) = sender.send(Turn { reads: self.clone(), reader: next, ends: true }) {
                 // Its client has gone away.
                 unused.ends = false;
-                over.push(next);
+                self.line.borrow_mut().end(next);
             }
         }
     }
@@ -103,11 +134,10 @@ impl<T> Default for Line<T> {
 }
 
 impl<T> Line<T> {
-    /// Gives back what is wanted if it may be done at once.
-    fn ask(&mut self, reader: Reader, want: T) -> Option<T> {
+    /// Gives back what is wanted if it may be done now, beside fewer than `at_once` others.
+    fn ask(&mut self, reader: Reader, want: T, at_once: usize) -> Option<T> {
         let waiting = self.readers.entry(reader).or_insert(Waiting { runs: false, wants: VecDeque::new() });
-        if !waiting.runs && self.running < AT_ONCE {
-            debug_assert!(waiting.wants.is_empty(), "who waits while there is room");
+        if !waiting.runs && waiting.wants.is_empty() && self.line.is_empty() && self.running < at_once {
             waiting.runs = true;
             self.running += 1;
             return Some(want);
@@ -119,8 +149,8 @@ impl<T> Line<T> {
         None
     }
 
-    /// Something that a reader wanted is done. What may be done now instead, and whose it is.
-    fn end(&mut self, reader: Reader) -> Option<(Reader, T)> {
+    /// Something that a reader wanted is done: it stands behind all others.
+    fn end(&mut self, reader: Reader) {
         let waiting = self.readers.get_mut(&reader).expect("it had its turn");
         waiting.runs = false;
         self.running -= 1;
@@ -128,6 +158,13 @@ impl<T> Line<T> {
             self.readers.remove(&reader);
         } else {
             self.line.push_back(reader);
+        }
+    }
+
+    /// What may be done now beside fewer than `at_once` others, and whose it is.
+    fn next(&mut self, at_once: usize) -> Option<(Reader, T)> {
+        if self.running >= at_once {
+            return None;
         }
         let next = self.line.pop_front()?;
         let waiting = self.readers.get_mut(&next).expect("it stands in line");
@@ -146,41 +183,75 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], number))
     }
 
+    /// A turn ends, and at most one begins.
+    fn end(line: &mut Line<i32>, reader: Reader) -> Option<(Reader, i32)> {
+        line.end(reader);
+        line.next(AT_ONCE)
+    }
+
     #[test]
     fn a_scan_leaves_others_their_turns() {
         let mut line = Line::default();
         let scan = reader(1);
-        assert_eq!(line.ask(scan, 0), Some(0));
+        assert_eq!(line.ask(scan, 0, AT_ONCE), Some(0));
         for want in 1..100 {
-            assert_eq!(line.ask(scan, want), None, "one at a time");
+            assert_eq!(line.ask(scan, want, AT_ONCE), None, "one at a time");
         }
         for other in 2..=AT_ONCE as u16 {
-            assert!(line.ask(reader(other), 0).is_some(), "there is room beside the scan");
+            assert!(line.ask(reader(other), 0, AT_ONCE).is_some(), "there is room beside the scan");
         }
-        assert_eq!(line.ask(reader(50), 500), None, "all are busy");
-        assert_eq!(line.ask(reader(51), 501), None);
+        assert_eq!(line.ask(reader(50), 500, AT_ONCE), None, "all are busy");
+        assert_eq!(line.ask(reader(51), 501, AT_ONCE), None);
         assert_eq!(
-            line.end(scan),
+            end(&mut line, scan),
             Some((reader(50), 500)),
             "who came later comes before the scan's second turn"
         );
-        assert_eq!(line.end(reader(2)), Some((reader(51), 501)));
-        assert_eq!(line.end(reader(50)), Some((scan, 1)));
+        assert_eq!(end(&mut line, reader(2)), Some((reader(51), 501)));
+        assert_eq!(end(&mut line, reader(50)), Some((scan, 1)));
         let mut last = 1;
-        while let Some((reader, want)) = line.end(scan) {
+        while let Some((reader, want)) = end(&mut line, scan) {
             assert_eq!((reader, want), (scan, last + 1), "in its order");
             last = want;
         }
         assert_eq!(last, 99);
         for other in [3, 4, 51] {
-            assert_eq!(line.end(reader(other)), None);
+            assert_eq!(end(&mut line, reader(other)), None);
+        }
+        assert!(line.readers.is_empty() && line.line.is_empty() && line.running == 0);
+    }
+
+    #[test]
+    fn beside_producers_fewer_run_and_all_have_their_turn() {
+        let mut line = Line::default();
+        for number in 1..=AT_ONCE as u16 {
+            assert!(line.ask(reader(number), 0, AT_ONCE).is_some());
+        }
+        // Somebody produces from here on.
+        for number in 11..=13 {
+            assert_eq!(line.ask(reader(number), 1, BESIDE_PRODUCERS), None);
+        }
+        for number in 1..AT_ONCE as u16 {
+            line.end(reader(number));
+            assert_eq!(line.next(BESIDE_PRODUCERS), None, "others still run");
+        }
+        line.end(reader(AT_ONCE as u16));
+        assert_eq!(line.next(BESIDE_PRODUCERS), Some((reader(11), 1)));
+        assert_eq!(line.next(BESIDE_PRODUCERS), None);
+        // And no more: whoever ends lets all begin there is room for, and nobody passes those who wait.
+        assert_eq!(line.ask(reader(14), 2, AT_ONCE), None);
+        line.end(reader(11));
+        let begun: Vec<_> = std::iter::from_fn(|| line.next(AT_ONCE)).collect();
+        assert_eq!(begun, [(reader(12), 1), (reader(13), 1), (reader(14), 2)]);
+        for number in 12..=14 {
+            line.end(reader(number));
         }
         assert!(line.readers.is_empty() && line.line.is_empty() && line.running == 0);
     }
 
     #[test]
     fn turns_of_clients_that_went_away_are_handed_on() {
-        let reads = ColdReads::default();
+        let reads = ColdReads::of_nobody();
         dohle_env::thread::block_on(async {
             let mut held = Vec::new();
             for number in 0..AT_ONCE as u16 {
@@ -196,7 +267,8 @@ mod tests {
             held.pop();
             assert_eq!(served.await.expect("no panic"), 7);
             held.clear();
-            assert!(reads.0.borrow().readers.is_empty() && reads.0.borrow().running == 0);
+            task::yield_now().await;
+            assert!(reads.line.borrow().readers.is_empty() && reads.line.borrow().running == 0);
         });
     }
 }

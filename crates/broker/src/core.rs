@@ -27,6 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::assignments::Assignments;
+use crate::background::Background;
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
 use crate::cold_reads::ColdReads;
@@ -82,6 +83,7 @@ pub struct Shared {
     pub alarm: Alarm,
     pub assignments: Assignments,
     pub flusher: Flusher,
+    pub background: Background,
     pub cleaner: Cleaner,
     pub moves: Moves,
     pub lifecycle: Lifecycle,
@@ -153,7 +155,7 @@ impl Core {
             topic_settings: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(slots.max(1))),
             coordinators: Coordinators::new(&shared.config),
-            cold_reads: ColdReads::default(),
+            cold_reads: ColdReads::new(shared.background.clone()),
             dirty: RefCell::default(),
             moved: RefCell::default(),
             files: RefCell::new(OpenFiles::new(shared.limits.open_files / shared.mailboxes.cores())),

@@ -26,6 +26,7 @@ mod acknowledged;
 pub mod api;
 mod assignments;
 mod auto_topics;
+mod background;
 pub mod budget;
 mod checkpoints;
 pub mod cleaner;

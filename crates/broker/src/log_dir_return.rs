@@ -21,7 +21,7 @@ use crate::core::Core;
 use crate::lifecycle::RegistrationError;
 use crate::log_dirs::Returned;
 use crate::moves;
-use crate::recovering;
+use crate::{recovering, upkeep};
 
 /// A directory that is lost again and again is tried this much later than one that was never.
 const MOST_WAITS: u32 = 32;
@@ -126,6 +126,7 @@ pub async fn try_back(core: &Rc<Core>, at: usize) -> Result<(), String> {
     let returned = taken_back.await.map_err(|problem| problem.to_string())?;
     let path = core.shared().log_dirs.path(at).to_owned();
     info!(path = %path.display(), logs = returned.logs, "a log directory is back; its logs are recovered as after a crash");
+    upkeep::remove_leftovers(core);
     core.tell_all(move |core| core.forget_lost(&path)).await;
     task::spawn(serve(core.clone(), at, returned));
     Ok(())

@@ -20,7 +20,7 @@ use dohle_config::TopicSettings;
 use dohle_env::Env;
 use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::names::{FolderState, folder_name};
-use dohle_log::{Closed, Log, LogContext, LogError, Recovery};
+use dohle_log::{Between, Closed, Log, LogContext, LogError, Recovery};
 use dohle_metadata::directory::UNASSIGNED;
 use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::Notify;
@@ -284,10 +284,17 @@ impl LogDirs {
         Ok(Some(to))
     }
 
+    /// Removes what earlier processes have left of deleted partitions. Blocks.
+    pub fn remove_leftovers(&self, between: Between<'_>) {
+        for held in self.directories.iter().filter_map(|directory| directory.held().ok()) {
+            held.take_leftovers().iter().for_each(|folder| remove(&held.dir, folder, between));
+        }
+    }
+
     /// Removes a folder that was put aside.
-    pub fn remove(&self, folder: &Path) {
+    pub fn remove(&self, folder: &Path, between: Between<'_>) {
         if let Some(Ok(held)) = self.directory_of(folder).map(Directory::held) {
-            remove(&held.dir, folder);
+            remove(&held.dir, folder, between);
         }
     }
 

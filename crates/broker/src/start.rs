@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::assignments::{self, Assignments};
+use crate::background::Background;
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
 use crate::core::{Core, Limits, Mailboxes, Shared};
@@ -82,6 +83,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         }
     }
     let (mailboxes, receivers) = Mailboxes::new(cores(&config));
+    let metrics: Vec<CoreMetrics> = receivers.iter().map(|_| CoreMetrics::default()).collect();
     let node = config.node_id();
     let tail = usize::try_from(config.long("dohle.memory.tail.bytes")).unwrap_or(0);
     let context = LogContext {
@@ -113,6 +115,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         alarm: Alarm::new(metadata_dir),
         assignments: Assignments::default(),
         flusher: Flusher::start().map_err(StartError::Thread)?,
+        background: Background::new(env.clock.clone(), metrics.clone()),
         cleaner: Cleaner::default(),
         moves: Moves::default(),
         producer_ids: ProducerIds::new(node, controller.clone(), lifecycle.clone()),
@@ -129,12 +132,10 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         lifecycle.register(&shared.config, &shared.env, &shared.cluster_id, ids, &ports).await?;
         lifecycle.enter().await?;
     }
-    let mut metrics = Vec::new();
     let mut threads = Vec::new();
     let mut bound = Some(bound);
     for (index, mailbox) in receivers.into_iter().enumerate() {
-        let (shared, counted) = (shared.clone(), CoreMetrics::default());
-        metrics.push(counted.clone());
+        let (shared, counted) = (shared.clone(), metrics[index].clone());
         let doors = if index == ACCEPTING_CORE { bound.take() } else { None };
         let thread = thread::spawn_runtime(&format!("dohle-core-{index}"), move || async move {
             let core = Core::new(index, shared, counted);
@@ -158,6 +159,7 @@ fn open_doors(core: &Rc<Core>, doors: Vec<Bound>) {
         }
     }
     task::spawn(log_dir_failure::watch(core.clone()));
+    upkeep::remove_leftovers(core);
     if core.config().roles().broker {
         task::spawn(assignments::tell(core.clone()));
         task::spawn(moves::resume(core.clone()));

@@ -106,11 +106,21 @@ async fn maintain(core: &Rc<Core>, partition: &Rc<Partition>) {
         checkpoint_soon(core, partition);
     }
     if let Some(cleanup) = maintenance.cleanup {
-        let cleaned = task::blocking(move || cleanup.run()).await;
+        let mut pieces = core.shared().background.begin();
+        let cleaned = task::blocking(move || cleanup.run(&mut || pieces.rest())).await;
         if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
             error!(partition = %partition.id, %problem, "retention failed");
         }
     }
+}
+
+/// Removes what an earlier process has left of deleted partitions.
+pub fn remove_leftovers(core: &Rc<Core>) {
+    let (dirs, background) = (core.shared().log_dirs.clone(), core.shared().background.clone());
+    task::spawn(task::blocking(move || {
+        let mut pieces = background.begin();
+        dirs.remove_leftovers(&mut || pieces.rest());
+    }));
 }
 
 /// Puts aside the folder of a partition that is gone, and removes it after `file.delete.delay.ms`.
@@ -133,8 +143,12 @@ pub fn put_aside(
         match put_aside.await {
             Ok(Some(folder)) => {
                 task::sleep(Duration::from_millis(u64::try_from(delay).unwrap_or(0))).await;
-                let dirs = core.shared().log_dirs.clone();
-                task::blocking(move || dirs.remove(&folder)).await;
+                let (dirs, background) = (core.shared().log_dirs.clone(), core.shared().background.clone());
+                task::blocking(move || {
+                    let mut pieces = background.begin();
+                    dirs.remove(&folder, &mut || pieces.rest());
+                })
+                .await;
             }
             Ok(None) => {}
             Err(problem) => warn!(%problem, "a deleted partition's files could not be put aside"),
@@ -144,6 +158,7 @@ pub fn put_aside(
 
 /// Closes every log of this core, which serves nobody any more. Says whether all were closed cleanly.
 pub async fn close(core: &Rc<Core>) -> bool {
+    core.shared().background.stop();
     core.shared().cleaner.stop();
     core.shared().moves.stop();
     while core.shared().moves.any_runs() {

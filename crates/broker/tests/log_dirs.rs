@@ -178,6 +178,7 @@ fn a_folder_that_was_to_go_is_gone_after_a_start_with_all_it_holds() {
         let entries = disk.list(Path::new("/data")).expect("a folder").into_iter();
         entries.map(|entry| entry.name).filter(|name| name.starts_with("orders-")).collect()
     };
+    let started = |disk: &SimDisk| life(disk).map(|dirs| dirs.remove_leftovers(&mut || true));
     let disk = SimDisk::new(1);
     filled(&disk).expect("nothing fails");
     let before = disk.operations();
@@ -185,16 +186,17 @@ fn a_folder_that_was_to_go_is_gone_after_a_start_with_all_it_holds() {
     let aside = names(&disk).into_iter().find(|name| name.ends_with("-delete")).expect("put aside");
     assert!(disk.list(&Path::new("/data").join(&aside)).expect("a folder").len() >= 3, "with its files");
     let whole = disk.fork();
-    drop(life(&whole).expect("a start"));
+    started(&whole).expect("a start");
     assert_eq!(names(&whole), ["orders-0"]);
     for operation in before..=whole.operations() {
         for seed in 0..4 {
             let disk = disk.fork();
             disk.kill();
             disk.fail_at(operation, Fault::Crash);
-            _ = life(&disk);
+            _ = started(&disk);
             disk.crash(seed);
             let dirs = life(&disk).expect("the start after it");
+            dirs.remove_leftovers(&mut || true);
             assert_eq!(names(&disk), ["orders-0"], "crash at operation {operation}, seed {seed}");
             let log = open(&dirs, YOUNG).expect("the younger one's log");
             assert_eq!(log.end_offset(), Offset(RECORDS as i64));

@@ -115,7 +115,7 @@ fn relocate(
     promised.named.set(future.directory);
     let exchanged = dirs.exchange(NAME, ID, future, &closed);
     match exchanged {
-        Ok(Some(old)) => dirs.remove(&old),
+        Ok(Some(old)) => dirs.remove(&old, &mut || true),
         Ok(None) => {}
         Err(CopyError::Source(_)) => unreachable!("what happens to the old folder is no failure of the move"),
         Err(problem) => {

@@ -326,7 +326,7 @@ impl Store {
     ) -> Result<Option<TimestampMs>, StoreError> {
         let maintenance = self.log.maintain(now, high_watermark)?;
         if let Some(cleanup) = maintenance.cleanup {
-            let cleaned = cleanup.run();
+            let cleaned = cleanup.run(&mut || true);
             self.log.finish_cleanup(cleaned, now)?;
         }
         Ok(maintenance.next)

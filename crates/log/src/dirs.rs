@@ -24,6 +24,7 @@ use crate::error::{LogError, failed};
 use crate::names::parse_folder_name;
 pub use crate::names::{FolderState, folder_name};
 use crate::recovery::ignore_missing;
+use crate::removal::{Between, remove_folder};
 
 const LOCK_FILE: &str = ".lock";
 const META_FILE: &str = "meta.properties";
@@ -276,8 +277,10 @@ impl LogDir {
     }
 
     /// Removes a folder that was renamed to be deleted.
-    pub fn remove_deleted(&self, folder: &Path) -> Result<(), LogError> {
-        self.disk.remove_dir_all(folder).or_else(ignore_missing).map_err(failed("removing", folder))
+    pub fn remove_deleted(&self, folder: &Path, between: Between<'_>) -> Result<(), LogError> {
+        remove_folder(self.disk.as_ref(), folder, between)
+            .or_else(ignore_missing)
+            .map_err(failed("removing", folder))
     }
 
     pub fn space(&self) -> Result<Space, LogError> {

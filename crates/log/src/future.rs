@@ -43,7 +43,7 @@ use crate::source::Source;
 /// What is copied at once, and paced.
 const CHUNK_BYTES: usize = 256 << 10;
 /// How much is written before it is flushed, so that no large debt of the device builds up beside the appends.
-const FLUSH_BYTES: u64 = 8 << 20;
+const FLUSH_BYTES: u64 = 1 << 20;
 /// Indexes, snapshots and epochs are copied whole.
 const MAX_SMALL_FILE_BYTES: u64 = 256 << 20;
 /// What a closed segment has beside its bytes.

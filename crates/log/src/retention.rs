@@ -14,6 +14,7 @@ use crate::error::{DeleteRecordsError, LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
 use crate::recovery::ignore_missing;
+use crate::removal::{Between, remove_file};
 
 /// How long a log keeps its tail in memory and its files open after it was last used.
 const IDLE_MS: i64 = 60_000;
@@ -283,7 +284,7 @@ impl Log {
 }
 
 impl Cleanup {
-    pub fn run(self) -> Result<Cleaned, LogError> {
+    pub fn run(self, between: Between<'_>) -> Result<Cleaned, LogError> {
         if !self.rename.is_empty() {
             // The segment that takes over has to be there before the others go.
             self.sync_dir()?;
@@ -301,7 +302,8 @@ impl Cleanup {
         for base in &self.remove {
             for kind in FileKind::ALL {
                 let path = self.dir.join(file_name(*base, kind, FileState::Deleted));
-                self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+                let removed = remove_file(self.disk.as_ref(), &path, between);
+                removed.or_else(ignore_missing).map_err(failed("removing", &path))?;
             }
         }
         Ok(Cleaned { renamed: self.rename })

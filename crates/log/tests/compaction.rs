@@ -182,7 +182,7 @@ fn files_have_their_names_and_old_ones_go_after_their_delay() {
     assert!(names.iter().all(|name| !name.contains(".cleaned") && !name.contains(".swap")), "{names:?}");
     assert!(names.iter().any(|name| name.ends_with(".log.deleted")), "{names:?}");
     let maintenance = log.maintain(ms(2100), log.end_offset()).unwrap();
-    let cleaned = maintenance.cleanup.expect("old files are due").run();
+    let cleaned = maintenance.cleanup.expect("old files are due").run(&mut || true);
     log.finish_cleanup(cleaned, ms(2100)).unwrap();
     assert!(world.files().iter().all(|name| !name.contains(".deleted")), "{:?}", world.files());
     let again = log.examine(Some(active), log.end_offset()).run(ms(2000)).unwrap();

@@ -162,7 +162,7 @@ fn producers_are_remembered_after_a_crash_point_between_their_snapshot_and_its_f
         let mut log = world.open(found).unwrap();
         let end = log.flush().unwrap().up_to();
         let cleanup = log.maintain(ms(2000), end).unwrap().cleanup.expect("the first segment goes");
-        cleanup.run().map(drop).unwrap();
+        cleanup.run(&mut || true).map(drop).unwrap();
         drop(log);
         world.disk.crash(operation);
         let log = world.open(Recovery { recovery_point: end, ..found }).unwrap();

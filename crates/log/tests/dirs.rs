@@ -165,7 +165,7 @@ fn partition_folders_are_found() {
             ("b-c", 12, FolderState::Live, None)
         ]
     );
-    dir.remove_deleted(&found[1].path).unwrap();
+    dir.remove_deleted(&found[1].path, &mut || true).unwrap();
     assert_eq!(dir.scan().unwrap().len(), 2);
 }
 

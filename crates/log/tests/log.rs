@@ -303,13 +303,13 @@ fn retention_lets_go_by_time_size_and_start() {
         let maintenance = log.maintain(now, hw).unwrap();
         assert_eq!(log.start_offset(), third, "by {rule}");
         let cleanup = maintenance.cleanup.expect("files have to go");
-        log.finish_cleanup(cleanup.run(), now).unwrap();
+        log.finish_cleanup(cleanup.run(&mut || true), now).unwrap();
         assert!(world.files().iter().any(|name| name.ends_with(".log.deleted")));
         let later = ms(now.get() + 60_000);
         let maintenance = log.maintain(ms(now.get() + 59_999), Offset::ZERO).unwrap();
         assert!(maintenance.cleanup.is_none() && maintenance.next.is_some_and(|next| next <= later));
         let cleanup = log.maintain(later, Offset::ZERO).unwrap().cleanup.expect("the delay is over");
-        log.finish_cleanup(cleanup.run(), later).unwrap();
+        log.finish_cleanup(cleanup.run(&mut || true), later).unwrap();
         assert!(!world.files().iter().any(|name| name.contains("deleted")), "{:?}", world.files());
         assert_eq!(read_all(&mut log)[0].header.base_offset, third);
     }
@@ -324,7 +324,7 @@ fn retention_of_everything_keeps_the_offsets() {
     for _ in 0..4 {
         log.flush().unwrap();
         if let Some(cleanup) = log.maintain(now, hw).unwrap().cleanup {
-            log.finish_cleanup(cleanup.run(), now).unwrap();
+            log.finish_cleanup(cleanup.run(&mut || true), now).unwrap();
         }
     }
     assert_eq!((log.start_offset(), log.end_offset(), log.size_in_bytes()), (Offset(50), Offset(50), 0));
@@ -426,7 +426,7 @@ fn a_prefix_goes_when_a_snapshot_covers_it() {
     log.flush().unwrap();
     log.delete_records_before(Offset(115), Offset(200)).unwrap();
     let cleanup = log.maintain(ms(0), Offset(200)).unwrap().cleanup.unwrap();
-    log.finish_cleanup(cleanup.run(), ms(0)).unwrap();
+    log.finish_cleanup(cleanup.run(&mut || true), ms(0)).unwrap();
     assert!(log.segments()[0].base_offset <= Offset(115) && log.segments()[1].base_offset > Offset(115));
     assert_eq!(log.start_offset(), Offset(115));
     let first = read(&mut log, Offset(115), Offset(200), 1);

@@ -47,7 +47,7 @@ fn let_three_go(world: &World, end: Offset) -> Result<(), LogError> {
     log.set_settings(std::sync::Arc::new(settings));
     for now in [ms(2000), ms(3000)] {
         let cleanup = log.maintain(now, end)?.cleanup.expect("segments are due");
-        log.finish_cleanup(cleanup.run(), now)?;
+        log.finish_cleanup(cleanup.run(&mut || true), now)?;
     }
     log.close().map(drop)
 }
@@ -165,7 +165,7 @@ fn the_active_segment_goes_only_when_all_of_it_is_due() {
     let active = log.segments().last().expect("it is open").base_offset;
     log.flush().unwrap();
     let last = log.end_offset();
-    let cleaned = log.maintain(LATE, last).unwrap().cleanup.expect("old ones are due").run();
+    let cleaned = log.maintain(LATE, last).unwrap().cleanup.expect("old ones are due").run(&mut || true);
     log.finish_cleanup(cleaned, LATE).unwrap();
     assert_eq!((log.start_offset(), log.end_offset(), log.segments().len()), (active, last, 1));
     // Not read by everybody yet: it stays, however old it is.
@@ -182,7 +182,7 @@ fn the_active_segment_goes_only_when_all_of_it_is_due() {
     let end = log.end_offset();
     for _ in 0..2 {
         if let Some(cleanup) = log.maintain(later, end).unwrap().cleanup {
-            log.finish_cleanup(cleanup.run(), later).unwrap();
+            log.finish_cleanup(cleanup.run(&mut || true), later).unwrap();
         }
         log.flush().unwrap();
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dohle_log::dirs::LogDir;
 use dohle_log::names::{FolderState, marked_folder_name};
-use dohle_log::{LogContext, LogError, Recovery};
+use dohle_log::{Between, LogContext, LogError, Recovery};
 use dohle_types::{DirectoryId, Offset, PartitionIndex, Uuid};
 use tracing::{info, warn};
 
@@ -34,6 +34,8 @@ pub struct Held {
     /// The last process closed it cleanly: what its logs hold needs no check.
     pub clean: bool,
     checkpoints: Mutex<Checkpoints>,
+    /// Folders of deleted partitions that an earlier process has left.
+    leftovers: Mutex<Vec<PathBuf>>,
 }
 
 /// A directory of which the names were read.
@@ -105,7 +107,6 @@ impl Stock {
                 FolderState::Stray => {}
             }
         }
-        deleted.iter().for_each(|folder| remove(&dir, folder));
         // What a deleted partition left must never be taken for the mark of a younger one of its name.
         let mut here: HashSet<(&str, PartitionIndex)> =
             live.iter().map(|(topic, at)| (&**topic, *at)).collect();
@@ -116,7 +117,8 @@ impl Stock {
         drop(here);
         info!(path = %dir.path().display(), clean, "log directory");
         let context = LogContext { disk: dir.disk().clone(), ..context.clone() };
-        let held = Held { dir, context, clean, checkpoints: Mutex::new(checkpoints) };
+        let (checkpoints, leftovers) = (Mutex::new(checkpoints), Mutex::new(deleted));
+        let held = Held { dir, context, clean, checkpoints, leftovers };
         Ok(Self { held, live, copies })
     }
 }
@@ -139,6 +141,11 @@ impl Held {
             recovery_point: checkpoints.recovery_points.get(topic, partition).unwrap_or(Offset::NONE),
             log_start: checkpoints.log_starts.get(topic, partition).unwrap_or(Offset::ZERO),
         }
+    }
+
+    /// What is still to be removed of deleted partitions; told once.
+    pub fn take_leftovers(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.leftovers.lock().expect("nothing panics while the leftovers are locked"))
     }
 
     pub fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
@@ -165,8 +172,8 @@ pub fn put_aside(
     Ok(to)
 }
 
-pub fn remove(dir: &LogDir, folder: &Path) {
-    if let Err(problem) = dir.remove_deleted(folder) {
+pub fn remove(dir: &LogDir, folder: &Path, between: Between<'_>) {
+    if let Err(problem) = dir.remove_deleted(folder, between) {
         warn!(folder = %folder.display(), %problem, "a deleted partition's folder could not be removed");
     }
 }

@@ -177,7 +177,15 @@ async fn round(
     plan: CopyPlan,
 ) -> Result<FutureLog, CopyError> {
     let (shared, wanted) = (core.shared().clone(), wanted.clone());
-    task::blocking(move || copy.copy(plan, &mut |bytes| pace(&shared, &wanted, bytes)).map(|()| copy)).await
+    task::blocking(move || {
+        let mut pieces = shared.background.begin();
+        let mut pace = |bytes| {
+            _ = pieces.rest();
+            pace(&shared, &wanted, bytes)
+        };
+        copy.copy(plan, &mut pace).map(|()| copy)
+    })
+    .await
 }
 
 /// Waits until so many bytes may be copied. Whether they are still wanted.

@@ -134,7 +134,11 @@ fn exchange(
         shared.clone().mailboxes.tell(crate::listener::ACCEPTING_CORE, move |_| {
             task::spawn(async move {
                 task::sleep(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0))).await;
-                task::blocking(move || shared.log_dirs.remove(&old)).await;
+                task::blocking(move || {
+                    let mut pieces = shared.background.begin();
+                    shared.log_dirs.remove(&old, &mut || pieces.rest());
+                })
+                .await;
             });
         });
     }

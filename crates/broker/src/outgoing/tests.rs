@@ -70,7 +70,7 @@ fn sends_them(disk: Arc<dyn Disk>, folder: &Path, during: impl FnOnce()) {
     let peer = Peer::new(Session::anonymous(door, address));
     let charged = budget.clone();
     block_on(async move {
-        let (stream, reads) = (net::stream(served).unwrap(), ColdReads::default());
+        let (stream, reads) = (net::stream(served).unwrap(), ColdReads::of_nobody());
         let mut outgoing = Outgoing::default();
         for _ in 0..2 {
             let segments = segments(read(&mut log, true));

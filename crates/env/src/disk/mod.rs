@@ -65,6 +65,8 @@ pub struct Entry {
 pub struct Metadata {
     pub len: u64,
     pub is_dir: bool,
+    /// How many names it has.
+    pub links: u64,
     pub modified: TimestampMs,
 }
 

@@ -69,6 +69,7 @@ impl Disk for RealDisk {
                 Ok(Some(Metadata {
                     len: found.len(),
                     is_dir: found.is_dir(),
+                    links: found.nlink(),
                     modified: TimestampMs(modified),
                 }))
             }

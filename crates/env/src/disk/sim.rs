@@ -204,7 +204,7 @@ impl Disk for SimDisk {
             Some(Node::Folder) => (0, true),
             Some(Node::File(inode)) => (state.files[&inode].seen.len() as u64, false),
         };
-        Ok(Some(Metadata { len, is_dir, modified: TimestampMs(0) }))
+        Ok(Some(Metadata { len, is_dir, links: 1, modified: TimestampMs(0) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -185,7 +185,7 @@ impl Compacted {
         let (now, high_watermark) = (ms(self.now), self.acknowledged);
         let maintenance = self.log().maintain(now, high_watermark)?;
         if let Some(cleanup) = maintenance.cleanup {
-            let result = cleanup.run();
+            let result = cleanup.run(&mut || true);
             self.log().finish_cleanup(result, now)?;
         }
         self.start = self.log().start_offset();

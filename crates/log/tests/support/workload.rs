@@ -242,7 +242,7 @@ impl Workload {
         let maintenance = self.log().maintain(now, high_watermark)?;
         self.note_start();
         if let Some(cleanup) = maintenance.cleanup {
-            let result = cleanup.run();
+            let result = cleanup.run(&mut || true);
             self.log().finish_cleanup(result, now)?;
         }
         Ok(())

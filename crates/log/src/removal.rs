@@ -1,0 +1,97 @@
+//! Files that are removed a piece at a time.
+//!
+//! A file system that hands freed blocks back to its device (`discard`) does so while the file is unlinked, and a gigabyte at once
+//! holds up every flush behind it. A file that goes is made shorter piece by piece instead; whoever removes it says what is to happen between two
+//! pieces, and whether to go on. What is left then is found at the next start, as after a crash. No crash can tell: what is removed here has a name by which recovery removes it too. A file that has another name beside this
+//! one, as backups made by hard links have, is left as it is and loses the name only.
+
+use std::io;
+use std::path::Path;
+
+use dohle_env::Disk;
+use dohle_env::disk::OpenMode;
+
+/// Called after each piece of what is removed; it may take its time. Whether to go on.
+pub type Between<'a> = &'a mut dyn FnMut() -> bool;
+
+/// What goes at once.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Removes a file that nobody reads.
+pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) -> io::Result<()> {
+    let found = disk.metadata(path)?.filter(|found| !found.is_dir && found.links == 1);
+    let mut left = found.map_or(0, |found| found.len);
+    if left > PIECE_BYTES {
+        let file = disk.open(path, OpenMode::ReadWrite)?;
+        while left > PIECE_BYTES {
+            left -= PIECE_BYTES;
+            file.set_len(left)?;
+            if !between() {
+                return Ok(());
+            }
+        }
+    }
+    disk.remove_file(path)
+}
+
+/// Removes a folder with the files in it.
+pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path, between: Between<'_>) -> io::Result<()> {
+    for entry in disk.list(folder)? {
+        if !entry.is_dir {
+            remove_file(disk, &folder.join(entry.name), between)?;
+            if !between() {
+                return Ok(());
+            }
+        }
+    }
+    disk.remove_dir_all(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use dohle_env::disk::{RealDisk, SimDisk};
+
+    use super::*;
+
+    #[test]
+    fn a_file_goes_piece_by_piece() {
+        let (disk, folder) = (SimDisk::new(1), Path::new("/data/orders-0.0-delete"));
+        disk.create_dir_all(folder).unwrap();
+        let large = folder.join("00000000000000000000.log");
+        for (path, len) in [(&large, 3 * PIECE_BYTES + 5), (&folder.join("small"), PIECE_BYTES)] {
+            let bytes = vec![1; usize::try_from(len).unwrap()];
+            disk.open(path, OpenMode::Create).unwrap().write_all_at(&[IoSlice::new(&bytes)], 0).unwrap();
+        }
+        let size = || disk.metadata(&large).unwrap().map_or(0, |found| found.len);
+        let mut sizes = Vec::new();
+        let mut stops = || {
+            sizes.push(size());
+            sizes.len() < 3
+        };
+        remove_folder(&disk, folder, &mut stops).unwrap();
+        assert_eq!(sizes, [2 * PIECE_BYTES + 5, PIECE_BYTES + 5, 5], "and there it was told to stop");
+        assert_eq!(size(), 5);
+        remove_folder(&disk, folder, &mut || true).unwrap();
+        assert_eq!(disk.metadata(folder).unwrap(), None);
+        let missing = remove_file(&disk, &large, &mut || panic!("there is nothing"));
+        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A backup made by hard links is nobody's to cut.
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_file_with_another_name_loses_this_one_only() {
+        let folder = std::env::temp_dir().join(format!("dohle-removal-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, backup) = (folder.join("0.log.deleted"), folder.join("backup"));
+        let len = 2 * PIECE_BYTES + 1;
+        std::fs::write(&path, vec![7; usize::try_from(len).unwrap()]).unwrap();
+        std::fs::hard_link(&path, &backup).unwrap();
+        remove_file(&RealDisk::new(), &path, &mut || true).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::metadata(&backup).unwrap().len(), len);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
