@@ -17,8 +17,8 @@ pub type Between<'a> = &'a mut dyn FnMut() -> bool;
 /// What goes at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Removes a file that nobody reads.
-pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) -> io::Result<()> {
+/// Removes a file that nobody reads. `Ok(false)` when it was told not to go on.
+pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) -> io::Result<bool> {
     let found = disk.metadata(path)?.filter(|found| !found.is_dir && found.links == 1);
     let mut left = found.map_or(0, |found| found.len);
     if left > PIECE_BYTES {
@@ -27,21 +27,18 @@ pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) ->
             left -= PIECE_BYTES;
             file.set_len(left)?;
             if !between() {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
-    disk.remove_file(path)
+    disk.remove_file(path).map(|()| true)
 }
 
 /// Removes a folder with the files in it.
 pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path, between: Between<'_>) -> io::Result<()> {
     for entry in disk.list(folder)? {
-        if !entry.is_dir {
-            remove_file(disk, &folder.join(entry.name), between)?;
-            if !between() {
-                return Ok(());
-            }
+        if !entry.is_dir && !remove_file(disk, &folder.join(entry.name), between)? {
+            return Ok(());
         }
     }
     disk.remove_dir_all(folder)

@@ -303,7 +303,10 @@ impl Cleanup {
             for kind in FileKind::ALL {
                 let path = self.dir.join(file_name(*base, kind, FileState::Deleted));
                 let removed = remove_file(self.disk.as_ref(), &path, between);
-                removed.or_else(ignore_missing).map_err(failed("removing", &path))?;
+                let missing = |error| ignore_missing(error).map(|()| true);
+                if !removed.or_else(missing).map_err(failed("removing", &path))? {
+                    return Ok(Cleaned { renamed: self.rename });
+                }
             }
         }
         Ok(Cleaned { renamed: self.rename })
