@@ -44,6 +44,7 @@ use crate::moves::Moves;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::resting::OpenFiles;
+use crate::retention::Unopened;
 use crate::slots::Slot;
 use crate::upkeep;
 
@@ -129,6 +130,8 @@ pub struct Core {
     pub moved: RefCell<Vec<Rc<Partition>>>,
     /// Whose files are open.
     pub files: RefCell<OpenFiles>,
+    /// When those may have something due that were never opened.
+    pub unopened: RefCell<Unopened>,
     /// Whether [`resting`] is about to look for partitions that nobody uses.
     pub looks_for_rest: Cell<bool>,
     draining: Cell<bool>,
@@ -159,6 +162,7 @@ impl Core {
             dirty: RefCell::default(),
             moved: RefCell::default(),
             files: RefCell::new(OpenFiles::new(shared.limits.open_files / shared.mailboxes.cores())),
+            unopened: RefCell::default(),
             looks_for_rest: Cell::new(false),
             draining: Cell::new(false),
             requests: Cell::new(0),

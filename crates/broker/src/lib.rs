@@ -17,7 +17,7 @@
 //! [`coordinator`] stands beside the stations 6 to 10: what it decides is appended and acknowledged as a client's batches are.
 //!
 //! One thread a core runs all of it; [`core::Core`] is what a thread owns. Nothing here blocks: files are opened, flushed and read
-//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`cleaner`]
+//! cold on other threads. [`lifecycle`] keeps the broker registered with the controller, [`upkeep`] does the chores, [`retention`] lets go, [`cleaner`]
 //! compacts, [`recovering`] recovers after a crash what nobody came for, [`assignments`] tells the controller in which directory a
 //! partition lies, [`log_dir_failure`] takes a log directory out of service whose disk fails,
 //! and [`log_dir_return`] back into it.
@@ -51,10 +51,11 @@ pub mod partition;
 mod places;
 mod producer_ids;
 pub mod reading;
-mod recovering;
+pub mod recovering;
 mod refused;
 pub mod request;
 pub mod resting;
+pub mod retention;
 pub mod session;
 mod settings;
 pub mod slots;

@@ -20,9 +20,9 @@ use dohle_config::TopicSettings;
 use dohle_env::Env;
 use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::names::{FolderState, folder_name};
-use dohle_log::{Between, Closed, Log, LogContext, LogError, Recovery};
+use dohle_log::{Between, Closed, Log, LogContext, LogError, Recovery, due_at_a_glance};
 use dohle_metadata::directory::UNASSIGNED;
-use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
+use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -235,6 +235,24 @@ impl LogDirs {
             named.push((name, partition));
         }
         named
+    }
+
+    /// From when on some partitions of a topic's name, which nobody has open, may have something due. One that cannot be looked at is to be
+    /// opened: whatever is wrong with it is said then. Blocks.
+    pub fn glance(
+        &self,
+        topic: &str,
+        partitions: &[PartitionIndex],
+        settings: &TopicSettings,
+    ) -> Vec<(PartitionIndex, TimestampMs)> {
+        let due = |&partition: &PartitionIndex| {
+            let place = self.places().get(topic, partition).copied()?;
+            let held = self.directories[place.directory].held().ok()?;
+            let (folder, log_start) =
+                (held.dir.partition_path(topic, partition), held.recovery(topic, partition).log_start);
+            due_at_a_glance(held.dir.disk().as_ref(), &folder, settings, log_start).ok()
+        };
+        partitions.iter().map(|at| (*at, due(at).unwrap_or(TimestampMs(0)))).collect()
     }
 
     /// How many partitions are on disk.

@@ -130,6 +130,8 @@ impl Core {
             self.partitions.borrow_mut().insert(id, Slot::Resting(rested));
             // Its settings may have changed while it was being closed.
             self.refresh_resting(&image, id);
+        } else {
+            self.unopened.borrow_mut().forget();
         }
         if !waiting.is_empty() {
             self.open(id, waiting);
@@ -149,12 +151,11 @@ impl Core {
         partitions.iter().filter_map(resting).collect()
     }
 
-    /// Whether retention has to open a partition: one that was never opened, or that rests and is due.
-    pub fn wants_retention(&self, id: TopicPartition) -> bool {
-        match self.partitions.borrow().get(&id) {
-            None => true,
-            Some(Slot::Resting(rested)) => rested.is_due(self.env().clock.now()),
-            Some(Slot::Opening(_) | Slot::Open(_)) => false,
+    /// Whether retention has to open a partition, as far as that is known here: it is not of one that was never opened.
+    pub fn retention_due(&self, id: TopicPartition) -> Option<bool> {
+        match self.partitions.borrow().get(&id)? {
+            Slot::Resting(rested) => Some(rested.is_due(self.env().clock.now())),
+            Slot::Opening(_) | Slot::Open(_) => Some(false),
         }
     }
 
@@ -172,6 +173,7 @@ impl Core {
             let folder = self.shared().log_dirs.folder(name, partition);
             folder.is_some_and(|folder| folder.starts_with(directory))
         };
+        self.unopened.borrow_mut().forget();
         let mut lost = Vec::new();
         self.partitions.borrow_mut().retain(|id, slot| match slot {
             Slot::Open(open) if open.is_lost() => {

@@ -1,6 +1,6 @@
-//! Chores of a core: checkpoints a second after something was stored, retention, removal of deleted folders, shutdown.
+//! Chores of a core: checkpoints a second after something was stored, removal of deleted folders, shutdown.
 //!
-//! Nothing here wakes while nothing happens, except retention every `log.retention.check.interval.ms`.
+//! Nothing here wakes while nothing happens.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use crate::core::Core;
 use crate::log_dirs::Mark;
 use crate::partition::Partition;
-use crate::{recovering, resting};
+use crate::{recovering, retention};
 
 /// How old a checkpoint may be while records are being stored: what a restart after a crash has to verify. As much again for each
 /// [`PARTITIONS_PER_AGE`] partitions, whose lines are all written again when one has moved.
@@ -25,21 +25,11 @@ const PARTITIONS_PER_AGE: usize = 10_000;
 const CLOSED_TOGETHER: usize = 8;
 /// Between two looks at a flush that a closing log waits for.
 const FLUSH_STEP: Duration = Duration::from_millis(1);
-/// When retention first looks, after start (`InitialTaskDelayMs`).
-const FIRST_RETENTION: Duration = Duration::from_secs(30);
 
 /// Starts the chores that go by the clock.
 pub fn start(core: &Rc<Core>) {
     recovering::start(core);
-    let retaining = core.clone();
-    let interval = u64::try_from(core.config().long("log.retention.check.interval.ms")).unwrap_or(300_000);
-    task::spawn(async move {
-        task::sleep(FIRST_RETENTION.min(Duration::from_millis(interval))).await;
-        loop {
-            retain(&retaining).await;
-            task::sleep(Duration::from_millis(interval)).await;
-        }
-    });
+    retention::start(core);
 }
 
 /// Has the checkpoints written in a while: something of `partition` has moved.
@@ -65,53 +55,6 @@ pub fn checkpoint_soon(core: &Rc<Core>, partition: &Rc<Partition>) {
             warn!(%problem, "a checkpoint could not be written");
         }
     });
-}
-
-/// Retention over all partitions of this core: those that are open, those that were never opened, and those that rest and are due.
-async fn retain(core: &Rc<Core>) {
-    for partition in core.open_partitions() {
-        maintain(core, &partition).await;
-        // Many partitions: others get their turn in between.
-        task::yield_now().await;
-    }
-    let mut rested = false;
-    for (name, partition) in core.shared().log_dirs.partitions() {
-        let image = core.image();
-        let topic = image.topics.by_name(&name);
-        let Some(topic) = topic.filter(|topic| topic.partitions.get(partition).is_some()) else { continue };
-        let id = TopicPartition { topic: topic.id, partition };
-        if core.owner(id) != core.index || !core.wants_retention(id) {
-            continue;
-        }
-        let Ok(partition) = core.partition(id).await else { continue };
-        maintain(core, &partition).await;
-        // Opened for this only: it goes back to rest, so that a round over many never has many open.
-        rested |= resting::rest(core, vec![partition]).await;
-    }
-    if rested {
-        resting::write_checkpoints(core).await;
-    }
-    core.shared().log_dirs.trim_buffers();
-}
-
-/// What is due for one partition.
-async fn maintain(core: &Rc<Core>, partition: &Rc<Partition>) {
-    let now = core.env().clock.now();
-    let maintenance = match partition.maintain(now) {
-        Ok(Some(maintenance)) => maintenance,
-        Ok(None) => return,
-        Err(problem) => return error!(partition = %partition.id, %problem, "retention failed"),
-    };
-    if maintenance.log_start_moved {
-        checkpoint_soon(core, partition);
-    }
-    if let Some(cleanup) = maintenance.cleanup {
-        let mut pieces = core.shared().background.begin();
-        let cleaned = task::blocking(move || cleanup.run(&mut || pieces.rest())).await;
-        if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
-            error!(partition = %partition.id, %problem, "retention failed");
-        }
-    }
 }
 
 /// Removes what an earlier process has left of deleted partitions.

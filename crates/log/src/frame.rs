@@ -11,6 +11,8 @@ use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 use crate::error::{ReadError, failed};
 use crate::source::Source;
 
+/// Enough for the header of one batch.
+pub(crate) const ONE_HEADER_BYTES: usize = HEADER_LEN;
 /// What is read at once when only headers are wanted.
 pub(crate) const HEADER_WINDOW_BYTES: usize = 4096;
 /// What is read at once when only headers are wanted, of a whole file, and its batches are small.

@@ -14,7 +14,7 @@
 //!
 //! Read in this order: [`Log`] (`log.rs`) what it holds; `append.rs`, `flush.rs`, `read.rs` the data path; `segment.rs`, `index.rs`,
 //! `frame.rs` the files; `survey.rs`, `damage.rs` what cannot be read of them; `recovery.rs`, `replay.rs` opening; `truncate.rs`,
-//! `retention.rs`, `compaction/` going back and letting go; [`future`] moving to another directory; [`dirs`] what a log
+//! `retention.rs`, `glance.rs`, `compaction/` going back and letting go; [`future`] moving to another directory; [`dirs`] what a log
 //! directory holds beside the logs. The formats are drawn in `docs/formats/`, recovery is told in `docs/paths/recovery.md`.
 
 mod aborted;
@@ -30,6 +30,7 @@ mod error;
 mod flush;
 mod frame;
 pub mod future;
+mod glance;
 mod index;
 mod leftovers;
 mod log;
@@ -61,6 +62,7 @@ pub use damage::Damage;
 pub use deferred::Deferred;
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
 pub use flush::{Durable, Flush, Flushed};
+pub use glance::due_at_a_glance;
 pub use index::AbortedTransaction;
 pub use log::{Log, LogContext, ProducerInfo, SegmentInfo};
 pub use lookup::{TimestampSearch, TimestampedOffset};

@@ -5,9 +5,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use dohle_env::disk::{Fault, SimDisk};
-use dohle_log::names::{FileKind, FileState, parse_file_name};
-use dohle_log::{Log, LogError, Recovery};
+use dohle_env::Disk;
+use dohle_env::disk::{Fault, OpenMode, SimDisk};
+use dohle_log::names::{FileKind, FileState, file_name, parse_file_name};
+use dohle_log::{Log, LogError, Recovery, due_at_a_glance};
 use dohle_records::control::EndTransaction;
 use dohle_types::*;
 use support::*;
@@ -193,4 +194,74 @@ fn the_active_segment_goes_only_when_all_of_it_is_due() {
     world.disk.crash(3);
     let log = world.open(Recovery { clean: false, recovery_point: end, log_start: Offset::ZERO }).unwrap();
     assert_eq!((log.start_offset(), log.end_offset()), (end, end.next()));
+}
+
+/// What is told of a log without opening it is never later than what opening it finds.
+#[test]
+fn a_glance_is_never_late() {
+    let (mut never, mut later, mut at_once) = (0, 0, 0);
+    for seed in 0..200_u64 {
+        let mut draw = draws(seed);
+        let mut world = world(SimDisk::new(seed));
+        let mut log = world.open(Recovery::UNKNOWN).unwrap();
+        for tag in 0..draw(8) {
+            let timestamp = [-1, 0, 1000, 5000, DAY_MS][draw(5) as usize];
+            log.append_as_leader(vec![batch(tag, 3, timestamp)], EPOCH, ms(1000)).unwrap();
+        }
+        if draw(4) == 0 {
+            let end = log.end_offset();
+            log.delete_records_before(Offset(draw(end.get() as u64 + 1) as i64), end).unwrap();
+        }
+        let start = log.start_offset();
+        let end = log.close().unwrap().recovery_point;
+        world.settings.retention_ms = [None, Some(0), Some(3000)][draw(3) as usize];
+        world.settings.retention_bytes = [None, Some(0), Some(900)][draw(3) as usize];
+        world.settings.cleanup_delete = draw(4) > 0;
+        world.settings.cleanup_compact = !world.settings.cleanup_delete;
+        let operations = world.disk.operations();
+        let told = due_at_a_glance(&world.disk, &folder(), &world.settings, start).unwrap();
+        assert_eq!(world.disk.operations(), operations, "nothing is changed");
+        for now in [ms(0), ms(1001), ms(4001), ms(8001), ms(9000), ms(DAY_MS + 3002), LATE] {
+            let other = world.in_another_life(world.disk.fork());
+            let mut log =
+                other.open(Recovery { clean: true, recovery_point: end, log_start: start }).unwrap();
+            let segments = log.segments().len();
+            let compactable = other.settings.cleanup_compact && segments > 1;
+            let did = log.maintain(now, end).unwrap();
+            let due = did.cleanup.is_some() || log.segments().len() < segments || compactable;
+            assert!(!due || told <= now, "seed {seed}: due at {now}, told {told}");
+        }
+        match told {
+            ms if ms == TimestampMs(0) => at_once += 1,
+            TimestampMs(i64::MAX) => never += 1,
+            _ => later += 1,
+        }
+    }
+    assert!(never > 20 && later > 20 && at_once > 20, "{never} {later} {at_once}");
+}
+
+#[test]
+fn what_was_interrupted_is_due() {
+    let world = world(SimDisk::new(1));
+    fill(&world);
+    let mut settings = world.settings.clone();
+    (settings.retention_ms, settings.retention_bytes) = (None, None);
+    let told = |world: &World| due_at_a_glance(&world.disk, &folder(), &settings, Offset::ZERO).unwrap();
+    assert_eq!(told(&world), TimestampMs(i64::MAX));
+    let path = |state| folder().join(file_name(Offset(3), FileKind::Log, state));
+    for state in [FileState::Deleted, FileState::Cleaned, FileState::Swap] {
+        world.disk.open(&path(state), OpenMode::Create).unwrap();
+        assert_eq!(told(&world), TimestampMs(0), "{state:?}");
+        world.disk.remove_file(&path(state)).unwrap();
+    }
+}
+
+fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) % below
+    }
 }
