@@ -12,7 +12,7 @@ use dohle_types::{ErrorCode, PartitionIndex, TopicPartition};
 use tokio::sync::Notify;
 use tracing::{error, info};
 
-use crate::core::Core;
+use crate::core::{Core, Shared};
 use crate::listener::ACCEPTING_CORE;
 use crate::resting;
 
@@ -87,7 +87,7 @@ async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(Arc<str>, P
         if core.owner(id) != core.index {
             continue;
         }
-        let pass = gate.enter(|| threads(&core)).await;
+        let pass = gate.enter(|| threads(core.shared())).await;
         if core.is_draining() {
             return;
         }
@@ -115,11 +115,11 @@ async fn recover_all(core: Rc<Core>, directory: usize, waiting: Vec<(Arc<str>, P
 }
 
 /// What the configuration says now.
-fn threads(core: &Rc<Core>) -> usize {
-    let (image, node) = (core.image(), core.shared().node.to_string());
+pub fn threads(shared: &Shared) -> usize {
+    let (image, node) = (shared.controller.image(), shared.node.to_string());
     let set = [node.as_str(), ""].into_iter().find_map(|name| image.configs.broker(name).get(THREADS_KEY));
     let set = set.and_then(|value| value.parse().ok());
-    set.unwrap_or_else(|| usize::try_from(core.config().int(THREADS_KEY)).unwrap_or(1))
+    set.unwrap_or_else(|| usize::try_from(shared.config.int(THREADS_KEY)).unwrap_or(1))
 }
 
 async fn tell_progress(core: Rc<Core>, directory: usize, logs: usize) {

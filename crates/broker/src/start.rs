@@ -10,7 +10,7 @@ use std::time::Duration;
 use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, disk, task, thread};
-use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget};
+use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget, Verifying};
 use dohle_metadata::features::Levels;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -92,6 +92,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         tail: TailBudget::new(tail),
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
+        verifying: Verifying::default(),
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
     let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);

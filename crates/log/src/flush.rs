@@ -208,7 +208,8 @@ impl Flush {
             put_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
         }
         if self.work.metadata {
-            self.write(&self.dir.join(PARTITION_METADATA_FILE), &self.partition_metadata)?;
+            let path = self.dir.join(PARTITION_METADATA_FILE);
+            write_over_synced(self.disk.as_ref(), &path, &self.partition_metadata)?;
         }
         if self.work.makes_names() && !cfg!(dohle_bug = "flush_without_names") {
             let _stored = self.disk.sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
@@ -238,10 +239,29 @@ impl Flush {
 /// Writes a small file whole, in place; whoever reads it after a crash can tell half of it.
 pub(crate) fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
     let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
-    file.set_len(0).map_err(failed("emptying", path))?;
+    empty(file.as_ref()).map_err(failed("emptying", path))?;
+    finish_synced(file.as_ref(), path, contents)
+}
+
+/// Writes `partition.metadata` once more, which has the same length each time and was written when the folder was made.
+fn write_over_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
+    let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
+    if file.len().map_err(failed("looking at", path))? > contents.len() as u64 {
+        file.set_len(0).map_err(failed("emptying", path))?;
+    }
+    finish_synced(file.as_ref(), path, contents)
+}
+
+fn finish_synced(file: &dyn DiskFile, path: &Path, contents: &[u8]) -> Result<(), LogError> {
     file.write_all_at(&[std::io::IoSlice::new(contents)], 0).map_err(failed("writing", path))?;
     if !cfg!(dohle_bug = "index_unsynced") {
         let _stored = file.sync_data().map_err(failed("flushing", path))?;
     }
     Ok(())
+}
+
+/// Has nothing in a file. One that has nothing is left alone: ext4 writes a file back as soon as it is closed that was cut to nothing before,
+/// each for itself and long before it is flushed.
+pub(crate) fn empty(file: &dyn DiskFile) -> std::io::Result<()> {
+    if file.len()? > 0 { file.set_len(0) } else { Ok(()) }
 }

@@ -50,6 +50,7 @@ mod source;
 mod survey;
 mod tail;
 mod truncate;
+mod verifying;
 
 pub use aborted::{AbortedFound, AbortedSearch};
 pub use append::Appended;
@@ -73,3 +74,4 @@ pub use removal::Between;
 pub use retention::{Cleaned, Cleanup, Maintenance};
 pub use tail::{MAX_TAIL_BYTES, TailBudget};
 pub use truncate::Closed;
+pub use verifying::Verifying;

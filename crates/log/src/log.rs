@@ -15,12 +15,13 @@ use crate::compaction::Underway;
 use crate::damage::Quarantine;
 use crate::epochs::Epochs;
 use crate::error::{LogError, failed};
-use crate::flush::{Dirty, Durable, FlushUnderway};
+use crate::flush::{Dirty, Durable, FlushUnderway, empty};
 use crate::names::{FileKind, FileState, file_name};
 use crate::producers::Producers;
 use crate::retention::Garbage;
 use crate::segment::{Segment, SegmentView};
 use crate::tail::{Tail, TailBudget};
+use crate::verifying::Verifying;
 
 /// What all logs of a process share. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub struct LogContext {
     pub buffers: ReadBuffers,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
+    pub verifying: Verifying,
 }
 
 /// One partition's log. See the crate's documentation for its invariants.
@@ -337,7 +339,7 @@ impl Log {
                 self.dirty.folder = true;
                 let file = self.disk().open(&path, OpenMode::Create).map_err(failed("making", &path))?;
                 // What a crash has left under this name was never acknowledged.
-                file.set_len(0).map_err(failed("emptying", &path))?;
+                empty(file.as_ref()).map_err(failed("emptying", &path))?;
                 if self.settings.preallocate {
                     let room = u64::from(self.settings.segment_bytes);
                     file.reserve(0, room).map_err(failed("reserving room for", &path))?;

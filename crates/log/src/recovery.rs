@@ -24,6 +24,7 @@ use dohle_types::{Offset, TimestampMs, Uuid};
 use crate::checkpoint::{LEADER_EPOCH_FILE, encode_partition_metadata, read_epochs, read_partition_metadata};
 use crate::epochs::Epochs;
 use crate::error::{LogError, ReadError, failed};
+use crate::flush::empty;
 use crate::frame::{HEADER_WINDOW_BYTES, SCAN_WINDOW_BYTES, Scanner};
 use crate::leftovers::{SegmentFiles, remove_indexes_of_nothing, survey};
 use crate::log::{Log, LogContext};
@@ -31,6 +32,7 @@ use crate::names::FileKind;
 use crate::rewrite::Rewrite;
 use crate::segment::{Largest, Segment};
 use crate::truncate::Closed;
+use crate::verifying::Progress;
 
 /// What is known about a log before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +123,7 @@ impl Log {
         let path = self.metadata_path();
         let contents = encode_partition_metadata(self.topic_id);
         let file = self.disk().open(&path, OpenMode::Create).map_err(failed("making", &path))?;
-        file.set_len(0).map_err(failed("emptying", &path))?;
+        empty(file.as_ref()).map_err(failed("emptying", &path))?;
         file.write_all_at(&[std::io::IoSlice::new(&contents)], 0).map_err(failed("writing", &path))?;
         self.dirty.metadata = true;
         Ok(())
@@ -227,6 +229,8 @@ impl Log {
             },
         };
         self.replay_trusted(now)?;
+        let unverified = self.segments.len().saturating_sub(suspect);
+        let progress = (unverified > 0).then(|| self.context.verifying.begin(unverified));
         let mut at = suspect;
         while at < self.segments.len() {
             // After a crash a segment may have lost its end where a batch ended. What comes next does not continue it.
@@ -242,6 +246,7 @@ impl Log {
             if !self.verify_segment(at, trusted)? {
                 return self.drop_segments_from(at + 1, now);
             }
+            progress.iter().for_each(Progress::step);
             at += 1;
         }
         Ok(())

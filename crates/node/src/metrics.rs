@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dohle_broker::BrokerHandle;
 use dohle_broker::coordinator::numbers::{self as groups, GroupNumbers};
+use dohle_broker::core::Shared;
 use dohle_broker::metrics::{self as broker, CoreMetrics, Counters, LogNumbers};
+use dohle_broker::{BrokerHandle, recovering};
 use dohle_controller::ControllerHandle;
 use dohle_observe::names::{self, MetricDef};
 use dohle_observe::{Health, Metrics, Report, Status};
@@ -86,9 +87,7 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         report.gauge(names::MOVES_FAILED, &[MOVES_CLIENT], float(moves.failed as u64));
         report.gauge(names::MOVES_MAX_LAG, &[MOVES_CLIENT], float(u64::try_from(moves.max_lag).unwrap_or(0)));
         report.counter(names::LOG_FLUSHES, &[], shared.flusher.flushes());
-        for (path, logs) in shared.log_dirs.recoveries() {
-            report.gauge(names::LOGS_TO_RECOVER, &[&path.to_string_lossy()], float(logs as u64));
-        }
+        of_recoveries(report, &shared);
     });
     let shared = broker.shared().clone();
     metrics.ask(move || {
@@ -173,6 +172,20 @@ fn of_apis(report: &mut Report, cores: &[CoreMetrics]) {
     }
     report.counter(names::FAILED_PRODUCE_REQUESTS, &[], failed[&ApiKey::Produce.code()]);
     report.counter(names::FAILED_FETCH_REQUESTS, &[], failed[&ApiKey::Fetch.code()]);
+}
+
+/// What a crash has left to do.
+fn of_recoveries(report: &mut Report, shared: &Shared) {
+    let threads = recovering::threads(shared);
+    for (path, logs) in shared.log_dirs.recoveries() {
+        report.gauge(names::LOGS_TO_RECOVER, &[&path.to_string_lossy()], float(logs as u64));
+    }
+    for (path, numbers) in shared.log_dirs.segments_to_recover(threads) {
+        for (number, segments) in numbers.into_iter().enumerate() {
+            let labels = [&*path.to_string_lossy(), &*number.to_string()];
+            report.gauge(names::SEGMENTS_TO_RECOVER, &labels, float(segments as u64));
+        }
+    }
 }
 
 /// Each open partition's log.

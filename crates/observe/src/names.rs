@@ -65,6 +65,7 @@ metrics! {
     OFFLINE_REPLICAS Gauge "kafka_server_replicamanager_offlinereplicacount" [] "Replicas on log directories that are lost" "kafka.server:type=ReplicaManager,name=OfflineReplicaCount"
     OFFLINE_LOG_DIRS Gauge "kafka_log_logmanager_offlinelogdirectorycount" [] "Log directories that are lost" "kafka.log:type=LogManager,name=OfflineLogDirectoryCount"
     LOGS_TO_RECOVER Gauge "kafka_log_logmanager_remaininglogstorecover" ["dir"] "Logs of a directory that are still to be recovered" "kafka.log:type=LogManager,name=remainingLogsToRecover,dir=..."
+    SEGMENTS_TO_RECOVER Gauge "kafka_log_logmanager_remainingsegmentstorecover" ["dir" "threadNum"] "Segments that a recovery has still to verify" "kafka.log:type=LogManager,name=remainingSegmentsToRecover,dir=...,threadNum=..."
     LOG_DIR_OFFLINE Gauge "kafka_log_logmanager_logdirectoryoffline" ["logDirectory"] "1 for a log directory that is lost" "kafka.log:type=LogManager,name=LogDirectoryOffline,logDirectory=..."
     UNCLEANABLE_PARTITIONS Gauge "kafka_log_logcleanermanager_uncleanable_partitions_count" [] "Partitions whose logs cannot be compacted" "kafka.log:type=LogCleanerManager,name=uncleanable-partitions-count"
     MAX_DIRTY_PERCENT Gauge "kafka_log_logcleanermanager_max_dirty_percent" [] "Dirty part of the dirtiest compacted log, when last looked" "kafka.log:type=LogCleanerManager,name=max-dirty-percent"

@@ -38,6 +38,7 @@ fn after_a_kill_everything_is_recovered_and_a_stop_is_clean() {
     assert_eq!(write(&mut client, 0..PARTITIONS), vec![0; PARTITIONS as usize]);
     target.kill();
     target.restart();
+    assert!(threads(&metrics).contains(&"0".to_owned()));
     // The last one's turn has not come yet.
     let mut client = Connection::open(at);
     assert_eq!(write(&mut client, PARTITIONS - 1..PARTITIONS), [1]);
@@ -79,6 +80,15 @@ fn write(client: &mut Connection, partitions: std::ops::Range<i32>) -> Vec<i64> 
     answers.sort_by_key(|answer| answer.index);
     assert!(answers.iter().all(|answer| answer.error_code == 0), "{answers:?}");
     answers.into_iter().map(|answer| answer.base_offset).collect()
+}
+
+/// The numbers of the recoveries whose segments are told of.
+fn threads(metrics: &str) -> Vec<String> {
+    let text = get(metrics, "/metrics");
+    let lines =
+        text.lines().filter(|line| line.starts_with("kafka_log_logmanager_remainingsegmentstorecover{dir="));
+    let number = |line: &str| line.split("threadNum=\"").nth(1)?.split('"').next().map(str::to_owned);
+    lines.filter_map(number).collect()
 }
 
 /// How many logs are still to be recovered, as Kafka's dashboards see it.

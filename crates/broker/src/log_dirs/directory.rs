@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dohle_log::dirs::LogDir;
 use dohle_log::names::{FolderState, marked_folder_name};
-use dohle_log::{Between, LogContext, LogError, Recovery};
+use dohle_log::{Between, LogContext, LogError, Recovery, Verifying};
 use dohle_types::{DirectoryId, Offset, PartitionIndex, Uuid};
 use tracing::{info, warn};
 
@@ -116,7 +116,8 @@ impl Stock {
         }
         drop(here);
         info!(path = %dir.path().display(), clean, "log directory");
-        let context = LogContext { disk: dir.disk().clone(), ..context.clone() };
+        let context =
+            LogContext { disk: dir.disk().clone(), verifying: Verifying::default(), ..context.clone() };
         let (checkpoints, leftovers) = (Mutex::new(checkpoints), Mutex::new(deleted));
         let held = Held { dir, context, clean, checkpoints, leftovers };
         Ok(Self { held, live, copies })

@@ -40,6 +40,19 @@ impl LogDirs {
         (0..self.count()).map(of).collect()
     }
 
+    /// Where each directory is, and how many segments each of its recoveries has still to verify: one number for each that may run, and for
+    /// those besides that somebody came for.
+    pub fn segments_to_recover(&self, threads: usize) -> Vec<(PathBuf, Vec<usize>)> {
+        let of = |at: usize| {
+            let held = self.directories[at].held();
+            let mut remaining = held.map_or_else(|_| Vec::new(), |held| held.context.verifying.remaining());
+            let numbers = remaining.len().max(threads);
+            remaining.resize(numbers, 0);
+            (self.path(at).to_owned(), remaining)
+        };
+        (0..self.count()).map(of).collect()
+    }
+
     /// Whether a partition was opened since the start, and so recovered if that was needed.
     pub fn is_opened(&self, topic: &str, partition: PartitionIndex) -> bool {
         self.places().get(topic, partition).is_none_or(|place| place.opened)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dohle_broker::log_dirs::Mark;
 use dohle_env::disk::SimDisk;
 use dohle_env::{Clock, Env, Rng};
-use dohle_log::{Log, LogContext, ReadBuffers, TailBudget};
+use dohle_log::{Log, LogContext, ReadBuffers, TailBudget, Verifying};
 use dohle_types::{TimestampMs, TopicPartition};
 
 /// The world of a process that begins on the disk as it is now, and what its logs share.
@@ -18,6 +18,7 @@ pub fn begin(disk: &SimDisk) -> (Env, LogContext) {
         tail: TailBudget::new(1 << 20),
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: 86_400_000,
+        verifying: Verifying::default(),
     };
     (env, context)
 }

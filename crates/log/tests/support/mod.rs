@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use dohle_config::TopicSettings;
 use dohle_env::Rng;
 use dohle_env::disk::SimDisk;
-use dohle_log::{Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget};
+use dohle_log::{Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget, Verifying};
 use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
 use dohle_types::*;
 
@@ -80,6 +80,7 @@ impl World {
             tail: TailBudget::new(1 << 20),
             buffers: ReadBuffers::default(),
             producer_id_expiration_ms: DAY_MS,
+            verifying: Verifying::default(),
         };
         let settings = TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() };
         Self { disk, context, settings, assigned: ROOTS[0] }
