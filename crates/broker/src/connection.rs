@@ -214,7 +214,7 @@ impl Connection {
             Ok(Reply::Now(response)) => self.wait_for(Box::pin(async { response }), charge),
             Ok(Reply::Later(later)) => self.wait_for(later, charge),
             Ok(Reply::Parked(later)) => {
-                drop(charge);
+                self.peer.parking.set(Some(charge));
                 let nothing = self.core.budget().open();
                 self.wait_for(later, nothing);
             }
@@ -235,6 +235,8 @@ impl Connection {
         while let Some((later, _)) = self.waiting.front_mut() {
             let Poll::Ready(response) = later.as_mut().poll(cx) else { break };
             let (_, under_way) = self.waiting.pop_front().expect("the front was just polled");
+            // Of one that was refused before it came to a coordinator.
+            self.peer.parking.take();
             self.finish(response, under_way.done());
             took = true;
         }

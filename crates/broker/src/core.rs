@@ -32,6 +32,7 @@ use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
 use crate::cold_reads::ColdReads;
 use crate::coordinator::Coordinators;
+use crate::coordinator::memory::Memory;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
 use crate::frames::Scratch;
@@ -80,6 +81,8 @@ pub struct Shared {
     pub budget: MemoryBudget,
     /// What the records in answers hold.
     pub responses: MemoryBudget,
+    /// What coordinators keep of what clients say.
+    pub kept: Memory,
     pub log_dirs: Arc<LogDirs>,
     pub alarm: Alarm,
     pub assignments: Assignments,

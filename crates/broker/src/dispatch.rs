@@ -46,7 +46,7 @@ macro_rules! parked {
         Entry {
             key: <m::$request as Request>::KEY,
             flow: Flow::Ordered,
-            start: |context, reader| match ordered(context, reader, api::$module::handle)? {
+            start: |context, reader| match ordered(context.detached(), reader, api::$module::handle)? {
                 Reply::Later(later) => Ok(Reply::Parked(later)),
                 reply => Ok(reply),
             },

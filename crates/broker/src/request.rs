@@ -1,6 +1,6 @@
 //! One request: its header understood once, and what every handler may want to know beside its body.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,13 +28,15 @@ pub struct Peer {
     pub software: RefCell<ClientSoftware>,
     /// The client as coordinators were told of it last: a connection's requests say the same, one after the other.
     client: RefCell<Client>,
+    /// What a request holds of the budget that may be parked, on its way to the coordinator.
+    pub parking: Cell<Option<Charge>>,
 }
 
 impl Peer {
     pub fn new(session: Session) -> Self {
         let host = Text::from(format!("/{}", session.peer.ip().to_canonical()));
         let client = RefCell::new(Client { id: Text::new(), host });
-        Self { session, software: RefCell::default(), client }
+        Self { session, software: RefCell::default(), client, parking: Cell::default() }
     }
 
     /// Who asks, as coordinators keep it.
@@ -88,8 +90,8 @@ pub type Later = Pin<Box<dyn Future<Output = Response>>>;
 pub enum Reply {
     Now(Response),
     Later(Later),
-    /// As `Later`, for requests that may wait for minutes: the coordinator has taken over what it needs of them, and their bytes are
-    /// not held on their account.
+    /// As `Later`, for requests that may wait for minutes. What they hold of the budget goes to the coordinator with them
+    /// ([`Peer::parking`]), which gives it back when it has taken over what it needs: what it keeps is on another account.
     Parked(Later),
 }
 
@@ -127,6 +129,12 @@ pub fn peek_key(frame: &[u8]) -> Option<(i16, i16)> {
 }
 
 impl Context {
+    /// Without anything that lies in the request's frame, for those who outlive it.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        Self { client_id: self.client_id.as_ref().map(Text::detached), ..self }
+    }
+
     /// Reads the header; what remains in the reader is the body.
     pub fn read(
         core: &Rc<Core>,

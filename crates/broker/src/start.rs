@@ -112,6 +112,9 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         limits: limits(&config),
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
+        kept: crate::coordinator::memory::Memory::new(
+            usize::try_from(config.long("dohle.memory.groups.bytes")).unwrap_or(usize::MAX),
+        ),
         log_dirs,
         alarm: Alarm::new(metadata_dir),
         assignments: Assignments::default(),

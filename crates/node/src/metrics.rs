@@ -80,6 +80,7 @@ pub fn of_broker(metrics: &Metrics, broker: &BrokerHandle) {
         }
         let mut gauge = |metric, value: usize| report.gauge(metric, &[], float(value as u64));
         gauge(names::REQUEST_MEMORY, shared.budget.used());
+        gauge(names::GROUPS_MEMORY, shared.kept.used());
         let cleaner = shared.cleaner.numbers();
         gauge(names::UNCLEANABLE_PARTITIONS, cleaner.uncleanable);
         gauge(names::MAX_DIRTY_PERCENT, (cleaner.max_dirty_ratio * 100.0) as usize);
@@ -111,7 +112,6 @@ fn of_groups(numbers: GroupNumbers) -> Report {
     gauge(names::GROUP_COUNT, &["classic"], census.classic.values().sum());
     gauge(names::GROUP_COUNT, &["consumer"], census.consumer.values().sum());
     for (state, count) in &census.classic {
-        gauge(names::CLASSIC_GROUP_COUNT, &[state], *count);
         let of_old = match *state {
             "PreparingRebalance" => names::GROUPS_PREPARING,
             "CompletingRebalance" => names::GROUPS_COMPLETING,
@@ -123,7 +123,6 @@ fn of_groups(numbers: GroupNumbers) -> Report {
     }
     census.consumer.iter().for_each(|(state, count)| gauge(names::CONSUMER_GROUP_COUNT, &[state], *count));
     gauge(names::OFFSETS, &[], census.offsets);
-    gauge(names::OFFSET_COUNT, &[], census.offsets);
     gauge(names::OFFSET_COMMITS, &[], tally.offset_commits);
     gauge(names::OFFSET_EXPIRATIONS, &[], tally.offset_expirations);
     gauge(names::OFFSET_DELETIONS, &[], tally.offset_deletions);
@@ -143,6 +142,9 @@ fn of_groups(numbers: GroupNumbers) -> Report {
     report.times(names::COORDINATOR_PURGATORY_TIME, &[], numbers.purgatory);
     report.times(names::COORDINATOR_LINGER_TIME, &[], numbers.linger);
     report.times(names::COORDINATOR_FLUSH_TIME, &[], numbers.flush);
+    report.times(names::COORDINATOR_BACKGROUND_QUEUE_TIME, &[], numbers.background_queue);
+    report.times(names::COORDINATOR_BACKGROUND_TIME, &[], numbers.background);
+    report.counter(names::COORDINATOR_APPENDS, &[], numbers.appends);
     report
 }
 

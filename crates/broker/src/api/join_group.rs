@@ -20,7 +20,8 @@ pub async fn handle(context: Context, mut request: JoinGroupRequest) -> JoinGrou
     let mut response = if request.group_id.is_empty() {
         JoinGroupResponse { member_id: request.member_id, ..refuse(ErrorCode::InvalidGroupId) }
     } else {
-        let group = request.group_id.clone();
+        // Who waits must not keep the frame that the request came in.
+        let group = request.group_id.detached();
         match groups::ask(&context, &group, Ask::JoinGroup(request)).await {
             Ok(Response::JoinGroup(response)) => response,
             Ok(other) => unreachable!("a member that joins is answered as one, not by {other:?}"),

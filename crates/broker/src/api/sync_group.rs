@@ -19,7 +19,8 @@ pub async fn handle(context: Context, request: SyncGroupRequest) -> SyncGroupRes
     if request.group_id.is_empty() {
         return refuse(ErrorCode::InvalidGroupId);
     }
-    let group = request.group_id.clone();
+    // Who waits must not keep the frame that the request came in.
+    let group = request.group_id.detached();
     match groups::ask(&context, &group, Ask::SyncGroup(request)).await {
         Ok(Response::SyncGroup(response)) => response,
         Ok(other) => unreachable!("a member that syncs is answered as one, not by {other:?}"),

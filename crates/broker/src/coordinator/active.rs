@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::append::batches;
+use super::host::Question;
 use super::{Hosted, host};
 use crate::core::Core;
 use crate::partition::{Acknowledged, Partition, Refused};
@@ -31,6 +32,8 @@ pub struct Active<C: Hosted> {
     state: RefCell<State<C>>,
     /// It decides nothing any more: what comes late for it is dropped.
     ended: Cell<bool>,
+    /// What the node's [`super::memory`] knows that it keeps.
+    kept: Cell<usize>,
 }
 
 struct State<C: Coordinator> {
@@ -95,7 +98,13 @@ impl<C: Hosted> Active<C> {
             append_planned: false,
             releasing: false,
         };
-        Rc::new(Self { id, partition, state: RefCell::new(state), ended: Cell::new(false) })
+        Rc::new(Self {
+            id,
+            partition,
+            state: RefCell::new(state),
+            ended: Cell::new(false),
+            kept: Cell::new(0),
+        })
     }
 
     /// The end of the log has been replayed.
@@ -103,9 +112,15 @@ impl<C: Hosted> Active<C> {
         self.event(core, Shard::loaded);
     }
 
-    pub fn handle(self: &Rc<Self>, core: &Rc<Core>, request: C::Request, asker: Asker<C>) {
+    /// What the request holds of the node's budget is given back with its bytes when this returns.
+    pub fn handle(self: &Rc<Self>, core: &Rc<Core>, question: Question<C>) {
+        let Question { request, asker, charge: _charge } = question;
         if self.ended.get() {
             _ = asker.send(Err(ErrorCode::NotCoordinator));
+            return;
+        }
+        if !core.shared().kept.has_room(self.with(|coordinator| coordinator.would_keep(&request))) {
+            _ = asker.send(Err(ErrorCode::CoordinatorNotAvailable));
             return;
         }
         let to = {
@@ -128,8 +143,9 @@ impl<C: Hosted> Active<C> {
     }
 
     /// Decides nothing more. What was decided and not appended has never been; what was appended is answered when it is stored.
-    pub fn end(&self, code: ErrorCode) {
+    pub fn end(&self, core: &Core, code: ErrorCode) {
         self.ended.set(true);
+        core.shared().kept.replace(self.kept.take(), 0);
         // Those whose replies are decided and wait for an append are among them.
         let waiting = std::mem::take(&mut self.state.borrow_mut().waiting);
         for (_, asker) in waiting {
@@ -156,6 +172,10 @@ impl<C: Hosted> Active<C> {
         let chance = host.chance.borrow_mut().next(&env.rng);
         let moment = Moment { wall: env.clock.now(), tick_ms: started.millis(), chance };
         event(&mut self.state.borrow_mut().shard, moment);
+        let kept = self.with(C::kept_bytes);
+        if kept != self.kept.get() {
+            core.shared().kept.replace(self.kept.replace(kept), kept);
+        }
         host.runtime.processing.record(env.clock.tick().since(started));
         self.settle(core);
     }
@@ -170,8 +190,16 @@ impl<C: Hosted> Active<C> {
         }
         for job in state.shard.take_jobs() {
             let (active, core) = (self.clone(), core.clone());
+            let (clock, asked) = (core.env().clock.clone(), core.env().clock.tick());
             task::spawn(async move {
-                let event = task::blocking(move || job.run()).await;
+                let work = move || {
+                    let started = clock.tick();
+                    (job.run(), started, clock.tick())
+                };
+                let (event, started, ended) = task::blocking(work).await;
+                let runtime = &C::host(&core).runtime;
+                runtime.background_queue.record(started.since(asked));
+                runtime.background.record(ended.since(started));
                 active.notice(&core, event);
             });
         }
@@ -238,6 +266,7 @@ impl<C: Hosted> Active<C> {
                 state.unreleased.push_back(before);
             }
             let (sender, mut stored) = oneshot::channel();
+            C::host(core).runtime.appended();
             self.partition.append_own(core, vec![batch], sender);
             match stored.try_recv() {
                 // What is refused is refused at once, and nothing may be appended after it that knows of it.

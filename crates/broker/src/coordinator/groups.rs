@@ -20,7 +20,7 @@ use dohle_wire::Text;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::host::{Host, Linger, Terms};
+use super::host::{Host, Linger, Question, Terms};
 use super::{Hosted, News, cluster};
 use crate::core::Core;
 use crate::request::Context;
@@ -45,6 +45,14 @@ impl Hosted for GroupCoordinator {
 
     fn tally(&self) -> Tally {
         self.tally()
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.kept_bytes()
+    }
+
+    fn would_keep(&self, request: &Request) -> usize {
+        self.would_keep(request)
     }
 
     fn host(core: &Core) -> &Host<Self> {
@@ -267,12 +275,13 @@ pub fn send(context: &Context, group: &str, ask: Ask) -> Asked {
 fn hand_over(context: &Context, id: TopicPartition, ask: Ask) -> oneshot::Receiver<Answer<GroupCoordinator>> {
     let (asker, answer) = oneshot::channel();
     let request = request(context, ask);
+    let charge = context.peer.parking.take();
     let core = &context.core;
     let sent = core.env().clock.tick();
     core.tell(core.owner(id), move |owner| {
         let host = GroupCoordinator::host(owner);
         host.runtime.queue.record(owner.env().clock.tick().since(sent));
-        host.handle(owner, id, request, asker);
+        host.handle(owner, id, Question { request, asker, charge });
     });
     answer
 }

@@ -24,6 +24,7 @@ use super::active::{Active, Asker};
 use super::alarm::Alarm;
 use super::numbers::{Runtime, Shards};
 use super::{Hosted, load};
+use crate::budget::Charge;
 use crate::core::Core;
 use crate::partition::Partition;
 
@@ -69,10 +70,18 @@ enum Slot<C: Hosted> {
     Dropped,
 }
 
+/// A request on its way to a shard.
+pub struct Question<C: Hosted> {
+    pub request: C::Request,
+    pub asker: Asker<C>,
+    /// What a request that may be parked holds of the node's budget until a shard has taken it over.
+    pub charge: Option<Charge>,
+}
+
 struct Loading<C: Hosted> {
     /// Which load it is: one that was given up changes nothing when it ends.
     number: u64,
-    waiting: Vec<(C::Request, Asker<C>)>,
+    waiting: Vec<Question<C>>,
     /// Requests are still told to wait.
     patient: bool,
 }
@@ -136,23 +145,23 @@ impl<C: Hosted> Host<C> {
     }
 
     /// Hands a request to the shard of a partition of this core, which is loaded first if it has to be.
-    pub fn handle(&self, core: &Rc<Core>, id: TopicPartition, request: C::Request, asker: Asker<C>) {
+    pub fn handle(&self, core: &Rc<Core>, id: TopicPartition, question: Question<C>) {
         if self.closed.get() {
-            _ = asker.send(Err(ErrorCode::CoordinatorNotAvailable));
+            _ = question.asker.send(Err(ErrorCode::CoordinatorNotAvailable));
             return;
         }
         let active = match self.slots.borrow_mut().get_mut(&id) {
             Some(Slot::Active(active)) => Some(active.clone()),
-            Some(Slot::Loading(loading)) => return loading.wait(core, id, request, asker),
+            Some(Slot::Loading(loading)) => return loading.wait(core, id, question),
             Some(Slot::Failed(until)) if core.env().clock.tick() < *until => {
-                _ = asker.send(Err(ErrorCode::NotCoordinator));
+                _ = question.asker.send(Err(ErrorCode::NotCoordinator));
                 return;
             }
             Some(Slot::Failed(_) | Slot::Dropped) | None => None,
         };
         match active {
-            Some(active) => active.handle(core, request, asker),
-            None => self.load(core, id, vec![(request, asker)]),
+            Some(active) => active.handle(core, question),
+            None => self.load(core, id, vec![question]),
         }
     }
 
@@ -168,7 +177,7 @@ impl<C: Hosted> Host<C> {
         let ids: Vec<_> = self.slots.borrow().keys().copied().collect();
         let ask = |id| {
             let (asker, answer) = oneshot::channel();
-            self.handle(core, id, request(), asker);
+            self.handle(core, id, Question { request: request(), asker, charge: None });
             answer
         };
         ids.into_iter().map(ask).collect()
@@ -203,7 +212,7 @@ impl<C: Hosted> Host<C> {
         };
         let lost: Vec<_> =
             self.slots.borrow().keys().copied().filter(|&id| leads(new, id) != Some(true)).collect();
-        lost.into_iter().for_each(|id| self.unload(id, ErrorCode::NotCoordinator));
+        lost.into_iter().for_each(|id| self.unload(core, id, ErrorCode::NotCoordinator));
         let (Some(before), Some(topic)) = (old.topics.by_name(C::TOPIC), new.topics.by_name(C::TOPIC)) else {
             return;
         };
@@ -228,7 +237,7 @@ impl<C: Hosted> Host<C> {
     /// A shard's records were not appended: it ends, and another is loaded for the next request, or after [`RELOAD_AFTER`] for the
     /// sake of its timers. A log that goes on refusing is not asked all the time.
     pub(super) fn failed(&self, core: &Rc<Core>, active: &Rc<Active<C>>, code: ErrorCode) {
-        self.end(active, code);
+        self.end(core, active, code);
         let id = active.id;
         let is_it =
             matches!(self.slots.borrow().get(&id), Some(Slot::Active(held)) if Rc::ptr_eq(held, active));
@@ -260,7 +269,7 @@ impl<C: Hosted> Host<C> {
             active.append(core);
         }
         let ids: Vec<_> = self.slots.borrow().keys().copied().collect();
-        ids.into_iter().for_each(|id| self.unload(id, ErrorCode::NotCoordinator));
+        ids.into_iter().for_each(|id| self.unload(core, id, ErrorCode::NotCoordinator));
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -277,11 +286,11 @@ impl<C: Hosted> Host<C> {
     }
 
     /// A shard decides nothing more. What it has counted is kept.
-    fn end(&self, active: &Active<C>, code: ErrorCode) {
+    fn end(&self, core: &Core, active: &Active<C>, code: ErrorCode) {
         let mut gone = self.gone.get();
         gone += active.with(C::tally);
         self.gone.set(gone);
-        active.end(code);
+        active.end(core, code);
     }
 
     /// What all shards of this core have counted since it began.
@@ -311,22 +320,22 @@ impl<C: Hosted> Host<C> {
         shards
     }
 
-    fn unload(&self, id: TopicPartition, code: ErrorCode) {
+    fn unload(&self, core: &Core, id: TopicPartition, code: ErrorCode) {
         let slot = self.slots.borrow_mut().remove(&id);
         match slot {
-            Some(Slot::Active(active)) => self.end(&active, code),
+            Some(Slot::Active(active)) => self.end(core, &active, code),
             Some(Slot::Loading(loading)) => loading.refuse(code),
             Some(Slot::Failed(_) | Slot::Dropped) | None => {}
         }
     }
 
     /// Starts to load a shard, for `waiting` and whoever comes until it is there.
-    fn load(&self, core: &Rc<Core>, id: TopicPartition, waiting: Vec<(C::Request, Asker<C>)>) {
+    fn load(&self, core: &Rc<Core>, id: TopicPartition, waiting: Vec<Question<C>>) {
         let number = self.next_load.get();
         self.next_load.set(number + 1);
         let mut loading = Loading { number, waiting: Vec::new(), patient: true };
-        for (request, asker) in waiting {
-            loading.wait(core, id, request, asker);
+        for question in waiting {
+            loading.wait(core, id, question);
         }
         self.slots.borrow_mut().insert(id, Slot::Loading(loading));
         let core = core.clone();
@@ -376,8 +385,8 @@ impl<C: Hosted> Host<C> {
             active.notice(core, event);
         }
         active.loaded(core);
-        for (request, asker) in loading.waiting {
-            active.handle(core, request, asker);
+        for question in loading.waiting {
+            active.handle(core, question);
         }
     }
 
@@ -387,17 +396,17 @@ impl<C: Hosted> Host<C> {
             && loading.number == number
         {
             loading.patient = false;
-            for (_, asker) in loading.waiting.drain(..) {
-                _ = asker.send(Err(ErrorCode::CoordinatorLoadInProgress));
+            for question in loading.waiting.drain(..) {
+                _ = question.asker.send(Err(ErrorCode::CoordinatorLoadInProgress));
             }
         }
     }
 }
 
 impl<C: Hosted> Loading<C> {
-    fn wait(&mut self, core: &Rc<Core>, id: TopicPartition, request: C::Request, asker: Asker<C>) {
+    fn wait(&mut self, core: &Rc<Core>, id: TopicPartition, question: Question<C>) {
         if !self.patient {
-            _ = asker.send(Err(ErrorCode::CoordinatorLoadInProgress));
+            _ = question.asker.send(Err(ErrorCode::CoordinatorLoadInProgress));
             return;
         }
         if self.waiting.is_empty() {
@@ -407,12 +416,12 @@ impl<C: Hosted> Loading<C> {
                 C::host(&core).lose_patience(id, number);
             });
         }
-        self.waiting.push((request, asker));
+        self.waiting.push(question);
     }
 
     fn refuse(self, code: ErrorCode) {
-        for (_, asker) in self.waiting {
-            _ = asker.send(Err(code));
+        for question in self.waiting {
+            _ = question.asker.send(Err(code));
         }
     }
 }

@@ -13,7 +13,7 @@
 //! - [`host`]: the shards of one kind on one core: found, loaded, unloaded, woken by their timers.
 //! - [`active`]: one loaded shard: its events, the replies that wait, the appends that are not stored.
 //! - [`append`]: records to batches of the log. - [`load`]: the log back to a shard.
-//! - [`numbers`]: what is counted of all this. - [`cluster`]: what coordinators know of topics. - [`errors`]: what clients are told of a shard that cannot answer.
+//! - [`memory`]: what all of them may keep. - [`numbers`]: what is counted of all this. - [`cluster`]: what coordinators know of topics. - [`errors`]: what clients are told of a shard that cannot answer.
 //!
 //! Invariants, by name:
 //! - `NothingHangs`: whoever asks is answered: by the shard, or by the shell when the shard is dropped, unloaded or closed.
@@ -29,6 +29,7 @@ pub mod errors;
 pub mod groups;
 mod host;
 mod load;
+pub mod memory;
 pub mod numbers;
 
 use std::ops::AddAssign;
@@ -57,6 +58,10 @@ pub trait Hosted: Coordinator<Request: Send, Response: Send, Event: Send> + 'sta
 
     /// What this shard has counted since it was loaded.
     fn tally(&self) -> Self::Tally;
+
+    /// What clients make this shard keep in memory, and what a request could add to it.
+    fn kept_bytes(&self) -> usize;
+    fn would_keep(&self, request: &Self::Request) -> usize;
 
     /// Where a core keeps its shards.
     fn host(core: &Core) -> &Host<Self>;

@@ -4,7 +4,7 @@
 //! decision ("processing"), a reply's wait for its records ("purgatory"), records that wait for an append ("linger"), and an append
 //! until it is stored ("flush"). Cores do other things too, so there is no share of time that they were idle.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -40,10 +40,19 @@ pub struct Runtime {
     pub purgatory: Times,
     pub linger: Times,
     pub flush: Times,
+    /// Work that is done on other threads: its way there, and the work.
+    pub background_queue: Times,
+    pub background: Times,
+    appends: Cell<u64>,
     loads: RefCell<VecDeque<(Tick, Duration)>>,
 }
 
 impl Runtime {
+    /// A batch of records goes to the log.
+    pub fn appended(&self) {
+        self.appends.set(self.appends.get() + 1);
+    }
+
     pub fn loaded(&self, now: Tick, took: Duration) {
         let mut loads = self.loads.borrow_mut();
         if loads.len() == LOADS_MOST {
@@ -81,6 +90,10 @@ pub struct GroupNumbers {
     pub purgatory: Vec<Latencies>,
     pub linger: Vec<Latencies>,
     pub flush: Vec<Latencies>,
+    pub background_queue: Vec<Latencies>,
+    pub background: Vec<Latencies>,
+    /// Batches of records that were appended.
+    pub appends: u64,
 }
 
 /// Asks every core.
@@ -113,6 +126,9 @@ fn of_core(core: &Core) -> GroupNumbers {
     numbers.purgatory = times(&runtime.purgatory);
     numbers.linger = times(&runtime.linger);
     numbers.flush = times(&runtime.flush);
+    numbers.background_queue = times(&runtime.background_queue);
+    numbers.background = times(&runtime.background);
+    numbers.appends = runtime.appends.get();
     numbers
 }
 
@@ -130,6 +146,9 @@ impl GroupNumbers {
         self.purgatory.extend(other.purgatory);
         self.linger.extend(other.linger);
         self.flush.extend(other.flush);
+        self.background_queue.extend(other.background_queue);
+        self.background.extend(other.background);
+        self.appends += other.appends;
     }
 }
 

@@ -14,6 +14,8 @@ pub static OUR_BROKER: &[KeyDef] = &[
         "How this node's own log lines are written to stderr."),
     key("dohle.log.level", Text, Is("info"), NonEmpty, Low, ReadOnly,
         "Which of its own log lines a node writes: a level (`error`, `warn`, `info`, `debug`), or levels per part such as `info,dohle_broker=debug`."),
+    key("dohle.memory.groups.bytes", Long, Is("268435456"), AtLeast(1048576.0), Medium, ReadOnly,
+        "Memory for what the members of all groups of a node say of themselves and are given to do; who wants to join beyond it is told COORDINATOR_NOT_AVAILABLE until there is room."),
     key("dohle.memory.request.bytes", Long, Is("268435456"), AtLeast(1048576.0), Medium, ReadOnly,
         "Memory for requests that are being received or wait to be processed. At least `socket.request.max.bytes`; connections wait when it is used up."),
     key("dohle.memory.tail.bytes", Long, Is("8388608"), AtLeast(0.0), Medium, ReadOnly,

@@ -16,6 +16,7 @@ mod classic;
 mod consumer;
 mod delete;
 mod describe;
+mod kept;
 mod list;
 mod migration;
 mod numbers;
@@ -29,6 +30,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use dohle_types::{Offset, ProducerId};
 use dohle_wire::{ConsumerOffsetsKey as Key, ConsumerOffsetsValue as Value, Text};
@@ -128,6 +130,8 @@ pub struct GroupCoordinator {
     /// What is under way for consumer groups.
     background: Background,
     tally: Tally,
+    /// What members make it keep.
+    kept: Arc<AtomicUsize>,
 }
 
 impl GroupCoordinator {
@@ -140,6 +144,7 @@ impl GroupCoordinator {
             offsets: Offsets::default(),
             background: Background::default(),
             tally: Tally::default(),
+            kept: Arc::default(),
         }
     }
 }

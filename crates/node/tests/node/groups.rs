@@ -76,7 +76,6 @@ fn groups_and_offsets_are_in_the_metrics() {
         "kafka_coordinator_group_groupmetadatamanager_numoffsets 2.0",
         "kafka_server_group_coordinator_metrics_group_count{protocol=\"classic\"} 1.0",
         "kafka_server_group_coordinator_metrics_group_count{protocol=\"consumer\"} 0.0",
-        "kafka_server_group_coordinator_metrics_classic_group_count{state=\"Empty\"} 1.0",
         "kafka_server_group_coordinator_metrics_consumer_group_count{state=\"Stable\"} 0.0",
         "kafka_server_group_coordinator_metrics_offset_commit_count 2.0",
         "kafka_server_group_coordinator_metrics_num_partitions{state=\"active\"} 1.0",
@@ -85,6 +84,7 @@ fn groups_and_offsets_are_in_the_metrics() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
+    every_bean_is_shown(&metrics);
     let value = |name: &str| -> f64 {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in\n{metrics}")).parse().expect("a number")
@@ -96,4 +96,28 @@ fn groups_and_offsets_are_in_the_metrics() {
     assert!(value("kafka_server_group_coordinator_metrics_batch_flush_time_ms_max") > 0.0);
     assert!(value("kafka_server_group_coordinator_metrics_event_purgatory_time_ms_max") > 0.0);
     assert!(value("kafka_server_group_coordinator_metrics_partition_load_time_max") > 0.0);
+}
+
+/// What Kafka shows of its coordinator is shown here, or there is a reason; and nothing is shown under a name of Kafka's that Kafka
+/// does not have.
+fn every_bean_is_shown(metrics: &str) {
+    let beans = include_str!("group_coordinator_beans.tsv").lines().filter(|line| !line.starts_with('#'));
+    let shown = |series: &str| {
+        metrics.lines().any(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    let mut names = Vec::new();
+    for bean in beans {
+        let (bean, ours) = bean.split_once('\t').expect("a bean and what shows it");
+        match ours.strip_prefix('-') {
+            Some(reason) => assert!(!reason.is_empty(), "{bean} is left out without a reason"),
+            None => assert!(shown(ours), "{bean} should be {ours}, which is not in\n{metrics}"),
+        }
+        names.push(ours);
+    }
+    assert!(names.len() > 80, "the table of beans is read");
+    let of_coordinator = ["kafka_coordinator_group_", "kafka_server_group_coordinator_metrics_"];
+    for line in metrics.lines().filter(|line| of_coordinator.iter().any(|prefix| line.starts_with(prefix))) {
+        let (series, _) = line.rsplit_once(' ').expect("a name and a number");
+        assert!(names.contains(&series), "{series} is no bean of Kafka's");
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
 
 mod groups;
+mod members;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -43,15 +44,17 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(more: &[(&str, &str)]) -> Self {
         let budget = REQUEST_BUDGET.to_string();
-        let target = Target::with(
-            Given::ByFlags,
-            &[
-                ("dohle.memory.request.bytes", &budget),
-                ("max.connections", "5000"),
-                ("group.initial.rebalance.delay.ms", "0"),
-            ],
-        );
+        let settings = [
+            ("dohle.memory.request.bytes", budget.as_str()),
+            ("max.connections", "5000"),
+            ("group.initial.rebalance.delay.ms", "0"),
+        ];
+        let target = Target::with(Given::ByFlags, &[&settings, more].concat());
         let at = target.bootstrap().parse().expect("an address");
         let pid = process_with(target.folder());
         let broker = Self { target, at, pid };

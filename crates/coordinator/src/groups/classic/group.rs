@@ -3,16 +3,18 @@
 //! Invariants, by name:
 //! - `CountsAgree`: `joined` is the number of members that await a join, `support` how many members know each protocol,
 //!   `statics` names exactly the members with an instance id.
+//! - `KeptIsCounted`: `kept` is what the members, the ids given out and the last record make the group keep.
 //! - `SettledIsStored`: an empty or stable group is what its last record says, but for what a record has no room for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dohle_types::ErrorCode;
+use dohle_wire::Text;
 use dohle_wire::messages as m;
-use dohle_wire::{Reader, Text};
 
-use super::member::{Member, Protocol, Waiting};
+use super::member::{Member, Protocol, Waiting, java_bucket, topics_of};
+use crate::groups::kept::{self, Kept};
 use crate::groups::offsets::Committer;
 use crate::small_map::SmallMap;
 
@@ -41,6 +43,7 @@ pub struct ClassicGroup {
     support: SmallMap<Text, usize>,
     /// What the members subscribe to, when they are consumers that can be understood.
     subscribed: Option<Box<[Text]>>,
+    kept: Kept,
 }
 
 /// Where the group stands. There is no dead group: one that is gone is not in the map.
@@ -192,7 +195,26 @@ impl ClassicGroup {
     }
 
     pub(super) fn add_pending(&mut self, id: Text) {
+        self.kept.add(kept::of_pending(&id));
         self.pending.insert(id);
+    }
+
+    fn remove_pending(&mut self, id: &str) {
+        if let Some(id) = self.pending.take(id) {
+            self.kept.take(kept::of_pending(&id));
+        }
+    }
+
+    /// Takes note of the group's last record.
+    pub(super) fn remember(&mut self, stored: m::GroupMetadataValue) {
+        let before = self.stored.as_ref().map_or(0, kept::of_stored);
+        self.kept.take(before);
+        self.kept.add(kept::of_stored(&stored));
+        self.stored = Some(stored);
+    }
+
+    pub(in crate::groups) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     pub(super) fn joined(&self) -> usize {
@@ -240,7 +262,7 @@ impl ClassicGroup {
         if self.leader.is_none() {
             self.leader = Some(member.id.clone());
         }
-        self.pending.remove(&member.id);
+        self.remove_pending(&member.id);
         if let Some(instance_id) = &member.instance_id {
             self.statics.insert(instance_id.clone(), member.id.clone());
         }
@@ -259,7 +281,7 @@ impl ClassicGroup {
         if self.is_leader(id) {
             self.leader = self.members.keys().next().cloned();
         }
-        self.pending.remove(id);
+        self.remove_pending(id);
         if let Some(unsynced) = self.phase.unsynced() {
             unsynced.remove(id);
         }
@@ -332,6 +354,8 @@ impl ClassicGroup {
 
     pub fn set_assignment(&mut self, id: &str, assignment: Bytes) {
         if let Some(member) = self.members.get_mut(id) {
+            self.kept.take(member.assignment.len());
+            self.kept.add(assignment.len());
             member.assignment = assignment;
         }
     }
@@ -397,6 +421,7 @@ impl ClassicGroup {
     }
 
     fn count(&mut self, member: &Member) {
+        self.kept.add(kept::of_classic(member));
         self.joined += usize::from(member.awaiting_join.is_some());
         for protocol in &member.protocols {
             match self.support.get_mut(&protocol.name) {
@@ -407,6 +432,7 @@ impl ClassicGroup {
     }
 
     fn discount(&mut self, member: &Member) {
+        self.kept.take(kept::of_classic(member));
         self.joined -= usize::from(member.awaiting_join.is_some());
         for protocol in &member.protocols {
             if let Some(count) = self.support.get_mut(&protocol.name) {
@@ -445,6 +471,10 @@ impl ClassicGroup {
         format!("{} {since_ms:?} {protocol:?} {:?} {members:?}", self.generation, self.leader)
     }
 
+    pub(in crate::groups) fn kept_bytes(&self) -> usize {
+        self.kept.bytes()
+    }
+
     /// `CountsAgree`
     pub(in crate::groups) fn assert_counts_agree(&self) {
         let mut fresh = Self { phase: self.phase.clone(), ..Self::default() };
@@ -457,27 +487,8 @@ impl ClassicGroup {
         assert_eq!(self.joined, fresh.joined, "CountsAgree, joined");
         assert_eq!(self.support, fresh.support, "CountsAgree, support");
         assert_eq!(self.statics, fresh.statics, "CountsAgree, statics");
+        self.pending.iter().for_each(|id| fresh.kept.add(kept::of_pending(id)));
+        fresh.kept.add(self.stored.as_ref().map_or(0, kept::of_stored));
+        assert_eq!(self.kept.bytes(), fresh.kept.bytes(), "KeptIsCounted");
     }
-}
-
-/// The topics of a consumer's subscription, read as its first version, with which all others begin.
-fn topics_of(metadata: &Bytes) -> Option<Vec<Text>> {
-    let mut reader = Reader::new(metadata.clone());
-    reader.i16().ok()?;
-    let count = usize::try_from(reader.i32().ok()?).ok()?;
-    let mut topics = Vec::new();
-    for _ in 0..count {
-        topics.push(reader.string(false).ok()?);
-    }
-    // User data, which may be null, ends the first version.
-    reader.nullable_bytes(false).ok()?;
-    Some(topics)
-}
-
-/// Where a string stands in a small `java.util.HashMap`.
-fn java_bucket(text: &str) -> u32 {
-    const BUCKETS: u32 = 16;
-    let hash =
-        text.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
-    (hash ^ (hash >> 16)) & (BUCKETS - 1)
 }

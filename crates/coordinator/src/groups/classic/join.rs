@@ -50,7 +50,7 @@ pub(in crate::groups) fn join(
             }
             let group = ClassicGroup::new(call.moment.wall.get());
             effects.record(group.first_record(&id));
-            c.groups.insert(id, Group::Classic(Box::new(group)));
+            c.put_group(id, Group::Classic(Box::new(group)));
             join_classic(c, call, &request, effects);
         }
     }

@@ -1,8 +1,8 @@
 //! A member of a classic group: what it told when it joined, what the leader gave it, and whether it waits for an answer.
 
 use bytes::Bytes;
-use dohle_wire::Text;
 use dohle_wire::messages as m;
+use dohle_wire::{Reader, Text};
 use m::join_group_request::JoinGroupRequestProtocol;
 
 use crate::frame::ReplyTo;
@@ -117,6 +117,28 @@ fn mixed(seed: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// The topics of a consumer's subscription, read as its first version, with which all others begin.
+pub(super) fn topics_of(metadata: &Bytes) -> Option<Vec<Text>> {
+    let mut reader = Reader::new(metadata.clone());
+    reader.i16().ok()?;
+    let count = usize::try_from(reader.i32().ok()?).ok()?;
+    let mut topics = Vec::new();
+    for _ in 0..count {
+        topics.push(reader.string(false).ok()?);
+    }
+    // User data, which may be null, ends the first version.
+    reader.nullable_bytes(false).ok()?;
+    Some(topics)
+}
+
+/// Where a string stands in a small `java.util.HashMap`.
+pub(super) fn java_bucket(text: &str) -> u32 {
+    const BUCKETS: u32 = 16;
+    let hash =
+        text.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+    (hash ^ (hash >> 16)) & (BUCKETS - 1)
 }
 
 #[cfg(test)]

@@ -86,9 +86,9 @@ pub(super) fn replay(
     };
     let value = if read_back { stored::detached(value) } else { value };
     match c.groups.get_mut(&id) {
-        Some(Group::Classic(group)) => group.stored = Some(value),
+        Some(Group::Classic(group)) => group.remember(value),
         _ => {
-            c.groups.insert(id.detached(), Group::Classic(Box::new(ClassicGroup::from_stored(value))));
+            c.put_group(id.detached(), Group::Classic(Box::new(ClassicGroup::from_stored(value))));
         }
     }
 }
@@ -100,6 +100,7 @@ pub(super) fn loaded(c: &mut GroupCoordinator, moment: Moment, effects: &mut Eff
         let Group::Classic(group) = group else { continue };
         let Some(stored) = group.stored.take() else { continue };
         **group = ClassicGroup::from_stored(stored);
+        group.kept().join(&c.kept);
         let mut turn = Turn { id, group, settings: &settings, moment, effects };
         for member in turn.group.ids() {
             turn.restart_session(&member);
@@ -154,7 +155,7 @@ pub(super) fn downgrade(
     effects: &mut Effects,
 ) {
     effects.record(group.record(id, |member| member.assignment.clone()));
-    c.groups.insert(id.clone(), Group::Classic(Box::new(group)));
+    c.put_group(id.clone(), Group::Classic(Box::new(group)));
     let Some(mut turn) = Turn::of(c, id, moment, effects) else { return };
     for member in turn.group.ids() {
         turn.restart_session(&member);

@@ -29,7 +29,7 @@ impl ClassicGroup {
             group.phase = Phase::Stable { unsynced: Default::default() };
         }
         group.read_subscriptions();
-        group.stored = Some(stored);
+        group.remember(stored);
         group
     }
 

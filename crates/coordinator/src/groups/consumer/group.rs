@@ -17,7 +17,8 @@ use super::member::{Epochs, LEFT, Member, MemberState};
 use super::records;
 use super::regex::Resolved;
 use crate::groups::GroupRecord;
-use crate::groups::assignors::{Assigned, Subscriptions};
+use crate::groups::assignors::Assigned;
+use crate::groups::kept::{self, Kept};
 use crate::groups::offsets::Committer;
 
 /// The first OffsetCommit that can tell that its member's epoch is stale.
@@ -41,6 +42,7 @@ pub struct ConsumerGroup {
     counts: Counts,
     owners: BTreeMap<TopicId, BTreeMap<i32, i32>>,
     pub(in crate::groups) passing: Passing,
+    kept: Kept,
 }
 
 /// What counting the members would give.
@@ -102,6 +104,7 @@ impl ConsumerGroup {
             counts: Counts::default(),
             owners: BTreeMap::new(),
             passing: Passing::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -208,6 +211,21 @@ impl ConsumerGroup {
         self.owners.get(&topic).is_some_and(|partitions| partitions.contains_key(&partition))
     }
 
+    pub(in crate::groups) fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
+    }
+
+    #[cfg(test)]
+    pub(in crate::groups) fn kept_bytes(&self) -> usize {
+        self.kept.bytes()
+    }
+
+    #[cfg(test)]
+    pub(in crate::groups) fn counted_anew(&self) -> usize {
+        let members = self.members.values().map(kept::of_consumer).sum::<usize>();
+        members + self.resolved.values().map(|resolved| kept::of_names(&*resolved.topics)).sum::<usize>()
+    }
+
     pub fn topics(&self) -> &BTreeMap<Text, Subscribers> {
         &self.counts.topics
     }
@@ -271,7 +289,9 @@ impl ConsumerGroup {
         let before = self.members.remove(&member.id);
         if let Some(before) = &before {
             self.disown(before);
+            self.kept.take(kept::of_consumer(before));
         }
+        self.kept.add(kept::of_consumer(&member));
         self.own(&member);
         self.count(&member, 1, watched);
         if let Some(before) = &before {
@@ -286,6 +306,7 @@ impl ConsumerGroup {
     pub fn remove_member(&mut self, member_id: &str, watched: &mut Watched) {
         let Some(member) = self.members.remove(member_id) else { return };
         self.disown(&member);
+        self.kept.take(kept::of_consumer(&member));
         self.count(&member, -1, watched);
         if let Some(instance) = &member.instance
             && self.statics.get(instance) == Some(&member.id)
@@ -298,6 +319,7 @@ impl ConsumerGroup {
     pub fn put_resolved(&mut self, regex: Text, resolved: Option<Resolved>, watched: &mut Watched) {
         let (before, after) = match resolved {
             Some(resolved) => {
+                self.kept.add(kept::of_names(&*resolved.topics));
                 let topics = resolved.topics.clone();
                 (self.resolved.insert(regex, resolved), topics)
             }
@@ -306,6 +328,7 @@ impl ConsumerGroup {
         for topic in after.iter() {
             change(&mut self.counts.topics, topic, |count| &mut count.by_pattern, 1, watched);
         }
+        self.kept.take(before.as_ref().map_or(0, |before| kept::of_names(&*before.topics)));
         for topic in before.iter().flat_map(|before| before.topics.iter()) {
             change(&mut self.counts.topics, topic, |count| &mut count.by_pattern, -1, watched);
         }
@@ -363,7 +386,7 @@ impl ConsumerGroup {
     }
 }
 
-fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, key: &K, by: isize) {
+pub(super) fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, key: &K, by: isize) {
     match counts.get_mut(key) {
         Some(count) => {
             *count = count.saturating_add_signed(by);
@@ -379,7 +402,7 @@ fn add<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, key: &K, by: isize) {
 }
 
 /// Counts one more or one less subscriber of a topic.
-fn change(
+pub(super) fn change(
     topics: &mut BTreeMap<Text, Subscribers>,
     topic: &Text,
     field: fn(&mut Subscribers) -> &mut usize,
@@ -399,98 +422,5 @@ fn change(
     if *count == Subscribers::default() {
         topics.remove(topic);
         watched.ceased.push(topic.clone());
-    }
-}
-
-/// The topics a group subscribes to, with some members or patterns as they will be.
-#[derive(Clone, Debug)]
-pub struct Outlook {
-    topics: BTreeMap<Text, Subscribers>,
-    patterns: BTreeMap<Text, usize>,
-    members: usize,
-    ignored: Watched,
-}
-
-impl Outlook {
-    pub fn of(group: &ConsumerGroup) -> Self {
-        Self {
-            topics: group.counts.topics.clone(),
-            patterns: group.counts.patterns.clone(),
-            members: group.members.len(),
-            ignored: Watched::default(),
-        }
-    }
-
-    /// With a member as it will be. A pattern that nobody has any more takes its topics with it.
-    pub fn update(&mut self, group: &ConsumerGroup, old: &Member, new: &Member) {
-        let known = group.members.contains_key(&new.id)
-            || new.instance.as_ref().is_some_and(|instance| group.statics.contains_key(instance));
-        self.members += usize::from(!known);
-        self.names(new, 1);
-        self.names(old, -1);
-        if old.pattern() == new.pattern() {
-            return;
-        }
-        if let Some(pattern) = new.pattern() {
-            add(&mut self.patterns, pattern, 1);
-        }
-        self.drop_pattern(group, old);
-    }
-
-    /// Without a member.
-    pub fn remove(&mut self, group: &ConsumerGroup, member: &Member) {
-        self.members = self.members.saturating_sub(1);
-        self.names(member, -1);
-        self.drop_pattern(group, member);
-    }
-
-    /// With other topics for a pattern.
-    pub fn resolve(&mut self, before: &BTreeSet<Text>, after: &BTreeSet<Text>) {
-        self.matches(after, 1);
-        self.matches(before, -1);
-    }
-
-    /// Patterns that nobody has any more.
-    pub fn is_gone(&self, pattern: &str) -> bool {
-        !self.patterns.contains_key(pattern)
-    }
-
-    pub fn topics(&self) -> impl Iterator<Item = &Text> {
-        self.topics.keys()
-    }
-
-    pub fn subscriptions(&self) -> Subscriptions {
-        let same = |count: &Subscribers| match self.patterns.values().next() {
-            None => count.by_name == self.members,
-            Some(_) => count.by_pattern == 1 && count.by_name == 0,
-        };
-        let one_pattern = self.patterns.values().next().is_none_or(|count| *count == self.members);
-        if one_pattern && self.topics.values().all(same) {
-            Subscriptions::Homogeneous
-        } else {
-            Subscriptions::Heterogeneous
-        }
-    }
-
-    fn names(&mut self, member: &Member, by: isize) {
-        for topic in member.topics.iter() {
-            change(&mut self.topics, topic, |count| &mut count.by_name, by, &mut self.ignored);
-        }
-    }
-
-    fn matches(&mut self, topics: &BTreeSet<Text>, by: isize) {
-        for topic in topics {
-            change(&mut self.topics, topic, |count| &mut count.by_pattern, by, &mut self.ignored);
-        }
-    }
-
-    fn drop_pattern(&mut self, group: &ConsumerGroup, member: &Member) {
-        let Some(pattern) = member.pattern() else { return };
-        add(&mut self.patterns, pattern, -1);
-        if self.is_gone(pattern)
-            && let Some(resolved) = group.resolved.get(pattern)
-        {
-            self.matches(&resolved.topics, -1);
-        }
     }
 }

@@ -12,8 +12,9 @@ use dohle_wire::{Text, messages::consumer_group_heartbeat_request::TopicPartitio
 
 use super::denied::Denied;
 use super::draft::Draft;
-use super::group::{ConsumerGroup, Outlook};
+use super::group::ConsumerGroup;
 use super::member::{AWAY, Epochs, JOINING, LEFT, Member, MemberState, Wish};
+use super::outlook::Outlook;
 use super::target::{self, Next, Target};
 use super::{Timer, background, leave, patterns, reconcile, records};
 use crate::frame::Moment;

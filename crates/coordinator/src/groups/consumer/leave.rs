@@ -7,9 +7,10 @@ use dohle_wire::messages as m;
 
 use super::denied::Denied;
 use super::draft::Draft;
-use super::group::{ConsumerGroup, Outlook};
+use super::group::ConsumerGroup;
 use super::heartbeat::{metadata_hash, not_a_consumer_group, refuse_fenced, unknown_instance};
 use super::member::{AWAY, Epochs, Member, MemberState};
+use super::outlook::Outlook;
 use super::{Timer, TimerKind, records};
 use crate::frame::Moment;
 use crate::groups::request::Call;

@@ -19,6 +19,7 @@ mod group;
 mod heartbeat;
 mod leave;
 mod member;
+mod outlook;
 mod patterns;
 mod reconcile;
 pub(super) mod records;
@@ -39,12 +40,13 @@ pub(super) use background::{Background, random_id, run};
 pub(super) use denied::Denied;
 pub(super) use describe::describe;
 pub(super) use draft::Draft;
-pub(super) use group::{Outlook, Watched};
+pub(super) use group::Watched;
 pub(super) use heartbeat::{
     Bump, Newcomer, Progress, View, heartbeat, metadata_hash, refuse_fenced, refuse_if_full, unknown_instance,
 };
 pub(super) use leave::{Leaving, expired, fence};
 pub(super) use member::{Epochs, Member, MemberState, Wish};
+pub(super) use outlook::Outlook;
 pub(super) use replay::replay;
 pub(super) use target::{Next, Target, update as update_target};
 

@@ -128,7 +128,7 @@ fn update(
         if !create {
             return;
         }
-        coordinator.groups.insert(group_id.detached(), Group::Consumer(Box::new(ConsumerGroup::new())));
+        coordinator.put_group(group_id.detached(), Group::Consumer(Box::new(ConsumerGroup::new())));
     }
     let mut watched = Watched::default();
     if let Some(Group::Consumer(group)) = coordinator.groups.get_mut(&group_id) {

@@ -42,7 +42,7 @@ pub(super) fn replay(
     if !c.groups.contains_key(&key.group) {
         // Someone commits without joining.
         let group = classic::ClassicGroup::default();
-        c.groups.insert(key.group.detached(), Group::Classic(Box::new(group)));
+        c.put_group(key.group.detached(), Group::Classic(Box::new(group)));
     }
     c.offsets.put(&key.group, &key.topic, key.partition, Committed::of(&value), transaction);
 }

@@ -17,6 +17,8 @@ pub(super) fn all(stage: &Stage) {
             group.assert_counts_agree();
         }
     }
+    let kept = stage.coordinator().groups.values().map(Group::kept_bytes).sum::<usize>();
+    assert_eq!(stage.coordinator().kept_bytes(), kept, "KeptIsCounted, the sum");
 }
 
 fn replay_equals_state(stage: &Stage) {

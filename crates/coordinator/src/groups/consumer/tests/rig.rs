@@ -175,7 +175,24 @@ impl Rig {
             consumer_groups(&self.witness),
             "`OneWriter`: a replay of the log gives the state"
         );
+        self.assert_kept_is_counted();
         records
+    }
+
+    /// `KeptIsCounted`: a group that was put together anew from its parts keeps as much, and the coordinator the sum of all.
+    fn assert_kept_is_counted(&self) {
+        let coordinator = self.shard.coordinator();
+        let mut sum = 0;
+        for group in coordinator.groups.values() {
+            sum += group.kept_bytes();
+            match group {
+                Group::Classic(group) => group.assert_counts_agree(),
+                Group::Consumer(group) => {
+                    assert_eq!(group.kept_bytes(), group.counted_anew(), "KeptIsCounted")
+                }
+            }
+        }
+        assert_eq!(coordinator.kept_bytes(), sum, "KeptIsCounted, the sum");
     }
 
     /// A third coordinator, of the log as it is.
