@@ -93,6 +93,13 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Has the kernel forget what the broker has written, so that it is read from the disk next. Only that: what a file system knows of
+    /// its free blocks lies in the same cache, and every append would wait for it beside whoever reads.
+    pub fn forget_files(&self) -> Outcome<()> {
+        Command::new("sync").status()?;
+        forget(&self.folder)
+    }
+
     /// A connection, as soon as there can be one.
     pub fn connect(&mut self) -> Outcome<Connection> {
         loop {
@@ -134,6 +141,20 @@ impl Drop for Broker {
             eprintln!("cannot remove {}: {error}", self.folder.display());
         }
     }
+}
+
+fn forget(folder: &Path) -> Outcome<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            forget(&entry.path())?;
+        } else {
+            // It may have gone meanwhile.
+            let Ok(file) = File::open(entry.path()) else { continue };
+            rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(folder: &Path) -> std::io::Result<()> {

@@ -205,6 +205,17 @@ fn quoted(page: &str, results: &Results) -> Outcome<String> {
 mod tests {
     use super::*;
 
+    /// The page and the README say what the committed samples say: `dohle-bench report` makes them anew.
+    #[test]
+    fn the_documents_are_what_the_samples_make() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of the project");
+        let results = Results::read(&root.join("docs/performance.jsonl")).unwrap();
+        let page = read(&root.join("docs/performance.md")).unwrap();
+        assert!(page == document(&results, "performance.jsonl").unwrap(), "docs/performance.md is stale");
+        let readme = read(&root.join("README.md")).unwrap();
+        assert!(readme == quoted(&readme, &results).unwrap(), "the README quotes other figures");
+    }
+
     #[test]
     fn a_document_has_every_part_and_a_page_quotes() {
         let sample = |contestant: &str, value: f64| Sample {

@@ -176,14 +176,6 @@ impl Machine {
         std::hint::black_box(&memory);
     }
 
-    /// Writes what is dirty and drops the kernel's copies of files, so that what is read next comes from the disk. Needs root.
-    pub fn forget_files(&self) -> Outcome<()> {
-        const DROP: &str = "/proc/sys/vm/drop_caches";
-        Command::new("sync").status()?;
-        std::fs::write(DROP, "1")
-            .map_err(|error| format!("cannot empty the page cache through {DROP}: {error}").into())
-    }
-
     /// What the figures were measured on.
     pub fn describe(&self) -> Value {
         let cpu = first_line_with("/proc/cpuinfo", "model name");

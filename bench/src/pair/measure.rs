@@ -112,7 +112,7 @@ pub fn cold_scan(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     life.broker.explained(client::end_to_end(&warm))?;
     let alone = life.load(&paced, gigabytes);
     let alone = life.broker.explained(client::end_to_end(&alone))?;
-    lab.machine.forget_files()?;
+    life.broker.forget_files()?;
     let beside = life.load(&paced, gigabytes);
     let broker = &life.broker;
     let (report, scanned) = thread::scope(|scope| {

@@ -1,14 +1,17 @@
 //! Work for which no producer waits leaves the device to those who do: while somebody produces, whoever works in the background
 //! rests after each piece as long as the piece has taken, and fewer cold reads run side by side.
 //!
-//! Moves between log directories, the removal of files and cold reads are paced so. A piece has to be small: an append's flush waits
-//! behind it. Where nobody produces, nothing rests.
+//! Moves between log directories, the removal of files and cold reads are paced so, each for itself. A piece has to be small: an append's
+//! flush waits behind it. Where nobody produces, nothing rests.
+//!
+//! Bound: folders are removed one at a time ([`Background::removal`]), so that threads which rest are few.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dohle_env::{Clock, Tick, thread};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::metrics::CoreMetrics;
 
@@ -31,12 +34,14 @@ struct Seen {
     /// When it was found that there were more than before.
     more_at: AtomicU64,
     stopped: AtomicBool,
+    removal: Mutex<()>,
 }
 
 impl Background {
     pub fn new(clock: Clock, cores: Vec<CoreMetrics>) -> Self {
         let (records, more_at) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Seen { clock, cores, records, more_at, stopped: AtomicBool::new(false) }))
+        let (stopped, removal) = (AtomicBool::new(false), Mutex::new(()));
+        Self(Arc::new(Seen { clock, cores, records, more_at, stopped, removal }))
     }
 
     /// The node stops: what is not done is left.
@@ -65,6 +70,11 @@ impl Background {
 
     pub fn now(&self) -> Tick {
         self.0.clock.tick()
+    }
+
+    /// The turn to remove a folder.
+    pub async fn removal(&self) -> MutexGuard<'_, ()> {
+        self.0.removal.lock().await
     }
 
     /// Work on a thread of its own that begins now.

@@ -64,10 +64,14 @@ impl ColdReads {
         let background = self.background.clone();
         // The turn lasts as long as the thread is busy, also when nobody wants what it reads any more.
         task::spawn(async move {
-            let began = background.now();
+            let (done, rest) = task::blocking(move || {
+                let began = background.now();
+                let done = read();
+                (done, background.rest_since(began))
+            })
+            .await;
             // Nobody may want it any more.
-            _ = sender.send(task::blocking(read).await);
-            let rest = background.rest_since(began);
+            _ = sender.send(done);
             if !rest.is_zero() {
                 task::sleep(rest).await;
             }

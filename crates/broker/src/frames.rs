@@ -3,8 +3,11 @@
 //! Small requests are read into memory that a core's connections share ([`Scratch`]) and copied; large ones straight into the buffer
 //! that the log will write from.
 //!
+//! Where frames follow one another, a read takes in a frame and the length of the one behind it, so that the next buffer is made for just
+//! that frame: one read a frame and no copy, whatever their sizes.
+//!
 //! Invariant `AllocationFollowsReceipt`: the buffer grows with the bytes that have arrived, by doubling, and starts no larger than
-//! what the last complete frame of this connection needed. A claimed length is only compared with limits.
+//! an eighth more than the last complete frame of this connection needed. A claimed length is only compared with limits.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -13,6 +16,9 @@ const FIRST_READ: usize = 16 * 1024;
 /// The largest buffer a connection gets on the strength of its last frame alone.
 const EARNED_MAX: usize = 4 * 1024 * 1024;
 const PREFIX: usize = 4;
+/// The start of a frame that is copied into a buffer of its size; where there is more, the allocator may find a way to grow the buffer
+/// without a copy, but takes twice of what it had.
+const COPIED: usize = 256 * 1024;
 
 /// The bytes of one connection that are not requests yet.
 pub struct FrameBuffer {
@@ -56,18 +62,21 @@ impl FrameBuffer {
     /// Room to read into. Call after [`FrameBuffer::next_frame`] said there is no complete frame.
     pub fn room(&mut self) -> &mut BytesMut {
         let have = self.bytes.len();
-        let spare = match self.claimed() {
-            // The rest of a frame, as far as it has been earned; never beyond its end, so that the frame has a buffer of its own.
+        let wanted = match self.claimed() {
+            // The rest of a frame, as far as it has been earned, and the length of the next one.
             Some(claimed) => {
-                let frame = PREFIX + claimed;
-                let trusted = FIRST_READ.max(self.earned).max(2 * have);
-                frame.min(trusted).saturating_sub(have).max(1)
+                let trusted = FIRST_READ.max(self.earned + self.earned / 8).max(2 * have);
+                (PREFIX + claimed + PREFIX).min(trusted).max(have + 1)
             }
-            // Where large frames come one after the other, the next one in one read, and no byte of the one behind it.
-            None => self.earned.max(FIRST_READ),
+            // Where large frames come one after the other, the next one in one read.
+            None => have + PREFIX + self.earned.max(FIRST_READ),
         };
-        if self.bytes.capacity() - have < spare {
-            self.bytes.reserve(spare);
+        if self.bytes.capacity() < wanted && have <= COPIED {
+            let mut larger = BytesMut::with_capacity(wanted);
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        } else if self.bytes.capacity() < wanted {
+            self.bytes.reserve(wanted - have);
         }
         &mut self.bytes
     }
@@ -188,6 +197,31 @@ mod tests {
         assert!((large.len()..2 * large.len()).contains(&room.capacity()), "the next one, and not two");
         buffer.rest();
         assert_eq!(buffer.bytes.capacity(), 0);
+    }
+
+    /// As compressed batches come: about as large as the one before.
+    #[test]
+    fn frames_that_follow_one_another_take_a_read_each_and_a_buffer_of_their_own() {
+        let sizes: Vec<usize> = (0..40).map(|at| 60_000 + 997 * (at * 7 % 11) - 40 * at).collect();
+        let stream: Vec<u8> = sizes.iter().flat_map(|size| frame(&vec![5; *size])).collect();
+        let mut buffer = FrameBuffer::new(1 << 20);
+        let (mut at, mut reads, mut found) = (0, 0, Vec::new());
+        while at < stream.len() {
+            let room = buffer.room();
+            let (before, start) = (room.len(), room.as_ptr());
+            let n = (room.capacity() - before).min(stream.len() - at);
+            room.put_slice(&stream[at..at + n]);
+            assert_eq!(room.as_ptr(), start, "there was room");
+            (at, reads) = (at + n, reads + 1);
+            while let Some(frame) = buffer.next_frame().unwrap() {
+                found.push(frame.len());
+            }
+            if !found.is_empty() {
+                assert!(buffer.partial() <= PREFIX, "{} bytes of the next", buffer.partial());
+            }
+        }
+        assert_eq!(found, sizes);
+        assert!(reads <= sizes.len() + 4, "{reads} reads");
     }
 
     #[test]

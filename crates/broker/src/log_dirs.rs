@@ -305,14 +305,16 @@ impl LogDirs {
     /// Removes what earlier processes have left of deleted partitions. Blocks.
     pub fn remove_leftovers(&self, between: Between<'_>) {
         for held in self.directories.iter().filter_map(|directory| directory.held().ok()) {
-            held.take_leftovers().iter().for_each(|folder| remove(&held.dir, folder, between));
+            if !held.take_leftovers().iter().all(|folder| remove(&held.dir, folder, between)) {
+                return;
+            }
         }
     }
 
     /// Removes a folder that was put aside.
     pub fn remove(&self, folder: &Path, between: Between<'_>) {
         if let Some(Ok(held)) = self.directory_of(folder).map(Directory::held) {
-            remove(&held.dir, folder, between);
+            _ = remove(&held.dir, folder, between);
         }
     }
 

@@ -26,7 +26,11 @@ const LOOKED_AT_TOGETHER: usize = 256;
 
 /// From when on partitions that were never opened may have something due. Sixteen bytes each, under their topic.
 #[derive(Default)]
-pub struct Unopened(HashMap<TopicId, OfTopic>);
+pub struct Unopened {
+    topics: HashMap<TopicId, OfTopic>,
+    /// How often something was forgotten.
+    changes: u64,
+}
 
 struct OfTopic {
     /// What `due` was told by.
@@ -37,7 +41,7 @@ struct OfTopic {
 
 impl Unopened {
     fn due(&self, id: TopicPartition, settings: &TopicSettings) -> Option<TimestampMs> {
-        let topic = self.0.get(&id.topic).filter(|topic| *topic.settings == *settings)?;
+        let topic = self.topics.get(&id.topic).filter(|topic| *topic.settings == *settings)?;
         let at = topic.due.binary_search_by_key(&id.partition, |(partition, _)| *partition).ok()?;
         Some(topic.due[at].1)
     }
@@ -48,8 +52,10 @@ impl Unopened {
         settings: &Arc<TopicSettings>,
         found: Vec<(PartitionIndex, TimestampMs)>,
     ) {
-        let known =
-            self.0.entry(topic).or_insert_with(|| OfTopic { settings: settings.clone(), due: Vec::new() });
+        let known = self
+            .topics
+            .entry(topic)
+            .or_insert_with(|| OfTopic { settings: settings.clone(), due: Vec::new() });
         if known.settings != *settings {
             *known = OfTopic { settings: settings.clone(), due: Vec::new() };
         }
@@ -66,11 +72,12 @@ impl Unopened {
 
     /// Logs have changed that are not open: nothing is known of any.
     pub fn forget(&mut self) {
-        self.0.clear();
+        self.changes += 1;
+        self.topics.clear();
     }
 
     fn retain(&mut self, is_there: impl Fn(TopicId) -> bool) {
-        self.0.retain(|topic, _| is_there(*topic));
+        self.topics.retain(|topic, _| is_there(*topic));
     }
 }
 
@@ -143,13 +150,24 @@ async fn due_among(core: &Rc<Core>, partitions: &[(Arc<str>, PartitionIndex)]) -
     }
     if !unknown.is_empty() {
         let (dirs, name, told) = (core.shared().log_dirs.clone(), name.clone(), settings.clone());
-        let found = task::blocking(move || dirs.glance(&name, &unknown, &told)).await;
+        let (background, seen) = (core.shared().background.clone(), core.unopened.borrow().changes);
+        let found = task::blocking(move || {
+            let mut pieces = background.begin();
+            let found = dirs.glance(&name, &unknown, &told);
+            _ = pieces.rest();
+            found
+        })
+        .await;
         let of = |(partition, _): &(PartitionIndex, TimestampMs)| TopicPartition {
             topic: topic.id,
             partition: *partition,
         };
         due.extend(found.iter().filter(|(_, at)| *at <= now).map(of));
-        core.unopened.borrow_mut().note(topic.id, &settings, found);
+        let mut unopened = core.unopened.borrow_mut();
+        // What was found of logs that have changed since says nothing.
+        if unopened.changes == seen {
+            unopened.note(topic.id, &settings, found);
+        }
     }
     due
 }
@@ -166,8 +184,12 @@ async fn maintain(core: &Rc<Core>, partition: &Rc<Partition>) {
         upkeep::checkpoint_soon(core, partition);
     }
     if let Some(cleanup) = maintenance.cleanup {
-        let mut pieces = core.shared().background.begin();
-        let cleaned = task::blocking(move || cleanup.run(&mut || pieces.rest())).await;
+        let background = core.shared().background.clone();
+        let cleaned = task::blocking(move || {
+            let mut pieces = background.begin();
+            cleanup.run(&mut || pieces.rest())
+        })
+        .await;
         if let Some(Err(problem)) = partition.with_log(|log| log.finish_cleanup(cleaned, now)) {
             error!(partition = %partition.id, %problem, "retention failed");
         }

@@ -195,7 +195,11 @@ impl Core {
         });
         let before = match &opened {
             Ok(partition) => self.partitions.borrow_mut().insert(id, Slot::Open(partition.clone())),
-            Err(_) => self.partitions.borrow_mut().remove(&id),
+            Err(_) => {
+                // It may have been open before: what was known when it was not yet is old.
+                self.unopened.borrow_mut().forget();
+                self.partitions.borrow_mut().remove(&id)
+            }
         };
         if let Some(Slot::Opening(waiting)) = before {
             for entered in waiting {

@@ -3,7 +3,9 @@
 //! Nothing here wakes while nothing happens.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_env::task;
@@ -12,7 +14,7 @@ use dohle_log::names::FolderState;
 use dohle_types::{ErrorCode, Offset, TopicPartition};
 use tracing::{error, warn};
 
-use crate::core::Core;
+use crate::core::{Core, Shared};
 use crate::log_dirs::Mark;
 use crate::partition::Partition;
 use crate::{recovering, retention};
@@ -59,11 +61,25 @@ pub fn checkpoint_soon(core: &Rc<Core>, partition: &Rc<Partition>) {
 
 /// Removes what an earlier process has left of deleted partitions.
 pub fn remove_leftovers(core: &Rc<Core>) {
-    let (dirs, background) = (core.shared().log_dirs.clone(), core.shared().background.clone());
-    task::spawn(task::blocking(move || {
-        let mut pieces = background.begin();
-        dirs.remove_leftovers(&mut || pieces.rest());
-    }));
+    let shared = core.shared().clone();
+    task::spawn(async move {
+        let (removing, _turn) = (shared.clone(), shared.background.removal().await);
+        task::blocking(move || {
+            let mut pieces = removing.background.begin();
+            removing.log_dirs.remove_leftovers(&mut || pieces.rest());
+        })
+        .await;
+    });
+}
+
+/// Removes a folder that was put aside, when it is its turn.
+pub async fn remove_folder(shared: Arc<Shared>, folder: PathBuf) {
+    let (removing, _turn) = (shared.clone(), shared.background.removal().await);
+    task::blocking(move || {
+        let mut pieces = removing.background.begin();
+        removing.log_dirs.remove(&folder, &mut || pieces.rest());
+    })
+    .await;
 }
 
 /// Puts aside the folder of a partition that is gone, and removes it after `file.delete.delay.ms`.
@@ -86,12 +102,7 @@ pub fn put_aside(
         match put_aside.await {
             Ok(Some(folder)) => {
                 task::sleep(Duration::from_millis(u64::try_from(delay).unwrap_or(0))).await;
-                let (dirs, background) = (core.shared().log_dirs.clone(), core.shared().background.clone());
-                task::blocking(move || {
-                    let mut pieces = background.begin();
-                    dirs.remove(&folder, &mut || pieces.rest());
-                })
-                .await;
+                remove_folder(core.shared().clone(), folder).await;
             }
             Ok(None) => {}
             Err(problem) => warn!(%problem, "a deleted partition's files could not be put aside"),

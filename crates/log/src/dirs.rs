@@ -277,9 +277,9 @@ impl LogDir {
     }
 
     /// Removes a folder that was renamed to be deleted.
-    pub fn remove_deleted(&self, folder: &Path, between: Between<'_>) -> Result<(), LogError> {
+    pub fn remove_deleted(&self, folder: &Path, between: Between<'_>) -> Result<bool, LogError> {
         remove_folder(self.disk.as_ref(), folder, between)
-            .or_else(ignore_missing)
+            .or_else(|error| ignore_missing(error).map(|()| true))
             .map_err(failed("removing", folder))
     }
 

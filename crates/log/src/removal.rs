@@ -1,9 +1,10 @@
 //! Files that are removed a piece at a time.
 //!
 //! A file system that hands freed blocks back to its device (`discard`) does so while the file is unlinked, and a gigabyte at once
-//! holds up every flush behind it. A file that goes is made shorter piece by piece instead; whoever removes it says what is to happen between two
-//! pieces, and whether to go on. What is left then is found at the next start, as after a crash. No crash can tell: what is removed here has a name by which recovery removes it too. A file that has another name beside this
-//! one, as backups made by hard links have, is left as it is and loses the name only.
+//! holds up every flush behind it. A file that goes is made shorter piece by piece instead; whoever removes it says what is to happen
+//! between two pieces, and whether to go on. What is left then is found at the next start, as after a crash. No crash can tell: what is
+//! removed here has a name by which recovery removes it too. A file that has another name beside this one, as backups made by hard
+//! links have, is left as it is and loses the name only.
 
 use std::io;
 use std::path::Path;
@@ -14,8 +15,8 @@ use dohle_env::disk::OpenMode;
 /// Called after each piece of what is removed; it may take its time. Whether to go on.
 pub type Between<'a> = &'a mut dyn FnMut() -> bool;
 
-/// What goes at once.
-const PIECE_BYTES: u64 = 1 << 20;
+/// What goes at once. A file is cut where the page cache has no page on both sides: one that is being sent is not written to.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// Removes a file that nobody reads. `Ok(false)` when it was told not to go on.
 pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) -> io::Result<bool> {
@@ -24,24 +25,25 @@ pub(crate) fn remove_file(disk: &dyn Disk, path: &Path, between: Between<'_>) ->
     if left > PIECE_BYTES {
         let file = disk.open(path, OpenMode::ReadWrite)?;
         while left > PIECE_BYTES {
-            left -= PIECE_BYTES;
+            left = (left - 1) / PIECE_BYTES * PIECE_BYTES;
             file.set_len(left)?;
             if !between() {
                 return Ok(false);
             }
         }
     }
-    disk.remove_file(path).map(|()| true)
+    disk.remove_file(path)?;
+    Ok(between())
 }
 
-/// Removes a folder with the files in it.
-pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path, between: Between<'_>) -> io::Result<()> {
+/// Removes a folder with the files in it. `Ok(false)` when it was told not to go on.
+pub(crate) fn remove_folder(disk: &dyn Disk, folder: &Path, between: Between<'_>) -> io::Result<bool> {
     for entry in disk.list(folder)? {
         if !entry.is_dir && !remove_file(disk, &folder.join(entry.name), between)? {
-            return Ok(());
+            return Ok(false);
         }
     }
-    disk.remove_dir_all(folder)
+    disk.remove_dir_all(folder).map(|()| true)
 }
 
 #[cfg(test)]
@@ -67,10 +69,10 @@ mod tests {
             sizes.push(size());
             sizes.len() < 3
         };
-        remove_folder(&disk, folder, &mut stops).unwrap();
-        assert_eq!(sizes, [2 * PIECE_BYTES + 5, PIECE_BYTES + 5, 5], "and there it was told to stop");
-        assert_eq!(size(), 5);
-        remove_folder(&disk, folder, &mut || true).unwrap();
+        assert!(!remove_folder(&disk, folder, &mut stops).unwrap());
+        assert_eq!(sizes, [3 * PIECE_BYTES, 2 * PIECE_BYTES, PIECE_BYTES], "and there it was told to stop");
+        assert_eq!(size(), PIECE_BYTES);
+        assert!(remove_folder(&disk, folder, &mut || true).unwrap());
         assert_eq!(disk.metadata(folder).unwrap(), None);
         let missing = remove_file(&disk, &large, &mut || panic!("there is nothing"));
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -86,7 +88,7 @@ mod tests {
         let len = 2 * PIECE_BYTES + 1;
         std::fs::write(&path, vec![7; usize::try_from(len).unwrap()]).unwrap();
         std::fs::hard_link(&path, &backup).unwrap();
-        remove_file(&RealDisk::new(), &path, &mut || true).unwrap();
+        assert!(remove_file(&RealDisk::new(), &path, &mut || true).unwrap());
         assert!(!path.exists());
         assert_eq!(std::fs::metadata(&backup).unwrap().len(), len);
         std::fs::remove_dir_all(&folder).unwrap();

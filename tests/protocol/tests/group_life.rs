@@ -1,9 +1,10 @@
-//! What groups notice of the cluster while they live: their own configuration, topics that come, and topics that go.
+//! What groups notice of the cluster while they live: their own configuration and the broker's, topics that come, and topics that go.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
 
 use std::time::{Duration, Instant};
 
+use dohle_records::{Batch, Compression, parse_batches};
 use dohle_tests_clients::target::{Given, Target};
 use dohle_tests_protocol::connection::Connection;
 use dohle_types::ErrorCode;
@@ -23,7 +24,7 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 
 struct Cluster {
-    _target: Target,
+    target: Target,
     client: Connection,
 }
 
@@ -31,7 +32,7 @@ impl Cluster {
     fn start(settings: &[(&str, &str)]) -> Self {
         let target = Target::with(Given::ByFile, settings);
         let client = Connection::open(target.bootstrap().parse().expect("an address"));
-        Self { _target: target, client }
+        Self { target, client }
     }
 
     fn topic(&mut self, name: &str, partitions: i32) {
@@ -236,21 +237,12 @@ fn offsets_of_a_deleted_topic_are_deleted() {
     for (group, member, epoch) in epochs {
         let find = m::FindCoordinatorRequest { key: group.into(), ..Default::default() };
         cluster.client.ask(&find, 3).expect("an answer");
-        let partition = || commit::OffsetCommitRequestPartition { committed_offset: 7, ..Default::default() };
-        let topic = |name: &str| commit::OffsetCommitRequestTopic {
-            name: name.into(),
-            partitions: vec![partition()],
-            ..Default::default()
-        };
         let request = m::OffsetCommitRequest {
-            group_id: group.into(),
             member_id: member.into(),
             generation_id_or_member_epoch: epoch,
-            topics: vec![topic("gone"), topic("stays")],
-            ..Default::default()
+            ..commits(group, &["gone", "stays"])
         };
-        let answer = cluster.client.ask(&request, 9).expect("an answer");
-        assert!(answer.topics.iter().all(|topic| topic.partitions[0].error_code == 0), "{answer:?}");
+        store(&mut cluster.client, &request);
     }
     for (group, ..) in epochs {
         assert_eq!((cluster.committed(group, "gone"), cluster.committed(group, "stays")), (7, 7), "{group}");
@@ -268,6 +260,90 @@ fn offsets_of_a_deleted_topic_are_deleted() {
     for (group, ..) in epochs {
         assert_eq!(cluster.committed(group, "gone"), -1, "{group}, of the new topic");
     }
+}
+
+/// `group.coordinator.append.linger.ms` gathers what comes meanwhile into one batch, and `offsets.topic.compression.codec` compresses it.
+#[test]
+fn commits_are_gathered_and_compressed_as_configured() {
+    const LINGER: Duration = Duration::from_millis(400);
+    const CLIENTS: usize = 8;
+    let mut cluster = Cluster::start(&[
+        ("group.coordinator.append.linger.ms", "400"),
+        ("offsets.topic.compression.codec", "1"),
+        ("offsets.topic.num.partitions", "1"),
+    ]);
+    cluster.topic("t", 1);
+    // The coordinator is there, and rests.
+    let joined = cluster.beat(&m::ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: Some(vec!["t".into()]),
+        ..joining("first")
+    });
+    assert_eq!(joined.error_code, 0);
+    let address = cluster.target.bootstrap();
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut connection = Connection::open(address.parse().expect("an address"));
+            scope.spawn(move || store(&mut connection, &commits(&format!("g{client}"), &["t"])));
+        }
+    });
+    let start = Instant::now();
+    store(&mut cluster.client, &commits("alone", &["t"]));
+    assert!(start.elapsed() >= LINGER, "answered before the linger was over");
+    let batches = offsets_batches(&mut cluster.client);
+    assert!(batches.iter().all(|batch| batch.header.compression() == Ok(Compression::Gzip)));
+    let most = batches.iter().map(|batch| batch.header.record_count).max();
+    assert!(most > Some(1), "no batch has more than {most:?} of {CLIENTS} commits that came together");
+    for client in 0..CLIENTS {
+        assert_eq!(cluster.committed(&format!("g{client}"), "t"), 7);
+    }
+}
+
+/// What the only partition of `__consumer_offsets` holds.
+fn offsets_batches(client: &mut Connection) -> Vec<Batch> {
+    const MAX_BYTES: i32 = 1 << 20;
+    let partition = m::fetch_request::FetchPartition {
+        partition_max_bytes: MAX_BYTES,
+        current_leader_epoch: -1,
+        ..Default::default()
+    };
+    let topic = m::fetch_request::FetchTopic {
+        topic: "__consumer_offsets".into(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = m::FetchRequest {
+        replica_id: -1,
+        max_bytes: MAX_BYTES,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let answer = client.ask(&request, 11).expect("an answer");
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!(partition.error_code, 0);
+    let bytes = partition.records.clone().unwrap_or_default().into_bytes();
+    parse_batches(bytes).map(|batch| batch.expect("a batch")).collect()
+}
+
+/// Offset 7 in partition 0 of each topic, by nobody in particular.
+fn commits(group: &str, topics: &[&str]) -> m::OffsetCommitRequest {
+    let partition = || commit::OffsetCommitRequestPartition { committed_offset: 7, ..Default::default() };
+    let topic = |name: &&str| commit::OffsetCommitRequestTopic {
+        name: (*name).into(),
+        partitions: vec![partition()],
+        ..Default::default()
+    };
+    m::OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: -1,
+        topics: topics.iter().map(topic).collect(),
+        ..Default::default()
+    }
+}
+
+fn store(client: &mut Connection, request: &m::OffsetCommitRequest) {
+    let answer = client.ask(request, 9).expect("an answer");
+    assert!(answer.topics.iter().all(|topic| topic.partitions[0].error_code == 0), "{answer:?}");
 }
 
 fn delete(cluster: &mut Cluster, topic: &str) {

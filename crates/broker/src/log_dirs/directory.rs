@@ -173,8 +173,10 @@ pub fn put_aside(
     Ok(to)
 }
 
-pub fn remove(dir: &LogDir, folder: &Path, between: Between<'_>) {
-    if let Err(problem) = dir.remove_deleted(folder, between) {
+/// Whether to go on with others.
+pub fn remove(dir: &LogDir, folder: &Path, between: Between<'_>) -> bool {
+    dir.remove_deleted(folder, between).unwrap_or_else(|problem| {
         warn!(folder = %folder.display(), %problem, "a deleted partition's folder could not be removed");
-    }
+        true
+    })
 }

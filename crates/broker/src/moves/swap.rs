@@ -22,6 +22,7 @@ use tracing::{error, info};
 use super::Move;
 use crate::core::{Core, Shared};
 use crate::partition::Partition;
+use crate::upkeep;
 
 /// How long appends wait for those before them, and for reads under way, before the exchange is put off.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -134,11 +135,7 @@ fn exchange(
         shared.clone().mailboxes.tell(crate::listener::ACCEPTING_CORE, move |_| {
             task::spawn(async move {
                 task::sleep(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0))).await;
-                task::blocking(move || {
-                    let mut pieces = shared.background.begin();
-                    shared.log_dirs.remove(&old, &mut || pieces.rest());
-                })
-                .await;
+                upkeep::remove_folder(shared, old).await;
             });
         });
     }

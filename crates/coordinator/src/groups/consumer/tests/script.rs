@@ -1,7 +1,7 @@
 //! Scripts: commands, a line of dashes, and what they print. `UPDATE_SCRIPTS=1` writes down what is printed now.
 //!
 //! ```text
-//!   settings interval=0 max-size=2 classic-max-size=2 session=45000 policy=upgrade
+//!   settings interval=0 max-size=2 classic-max-size=2 session=45000 policy=upgrade retention=MS check=MS
 //!   topic NAME PARTITIONS [racks=r1,r2]          delete NAME            wait MS       jobs      restart      compact
 //!   join MEMBER topics=a,b regex=.. instance=.. rack=.. assignor=.. timeout=MS version=0|1 as=NAME
 //!   beat MEMBER [EPOCH] has=a:0,1;b:2 topics=..    leave MEMBER           away MEMBER instance=..
@@ -229,6 +229,12 @@ impl Script {
     fn settings(&mut self, words: &Words<'_>) -> String {
         let max_size = usize::try_from(words.number("classic-max-size", i32::MAX)).unwrap();
         let mut settings = Settings { max_size, ..Settings::default() };
+        settings.offsets_retention_ms =
+            words.named.get("retention").map_or(settings.offsets_retention_ms, |ms| ms.parse().unwrap());
+        settings.offsets_retention_check_interval_ms = words
+            .named
+            .get("check")
+            .map_or(settings.offsets_retention_check_interval_ms, |ms| ms.parse().unwrap());
         let consumer = &mut settings.consumer;
         consumer.assignment_interval_ms = words.number("interval", 0);
         consumer.max_size = usize::try_from(words.number("max-size", i32::MAX)).unwrap();
