@@ -30,8 +30,8 @@ const ROLLING: &[&str] = &["segment.bytes=4194304"];
 pub const COMPACTED: &[&str] =
     &["cleanup.policy=compact", "segment.bytes=16777216", "min.cleanable.dirty.ratio=0.01"];
 
-/// Acknowledgements at 100 MB/s: undisturbed, while segments roll, while they are deleted, while they are compacted, while other logs move
-/// between two directories, and undisturbed again; in one life of the broker.
+/// Acknowledgements at 100 MB/s: undisturbed, while segments roll, while they are deleted, while they are compacted, undisturbed again, and
+/// while other logs move between two directories; in one life of the broker.
 pub fn disturbed(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const PACED: Shape = Shape { rate: Some(100 * MB), ..STANDARD };
     let mut life = Life::begin(lab, contestant, &[OFTEN, moving::TWO_DIRECTORIES].concat())?;

@@ -1,8 +1,8 @@
 //! Reads that wait for the device, on threads that may wait: how many at once, and whose turn it is.
 //!
 //! Bounds: [`AT_ONCE`] run on a core at a time, one of each reader; while somebody produces, [`BESIDE_PRODUCERS`], with a rest after
-//! each, which the reader does not have to wait for ([`crate::background`]). Who waits belongs to a request, of which there is a bound; what is
-//! read is charged to the budget for answers before it comes here.
+//! each, which the reader does not have to wait for ([`crate::background`]). Who waits belongs to a request, of which there is a
+//! bound; what is read is charged to the budget for answers before it comes here.
 //!
 //! Invariants:
 //! - `OneTurnEach`: a reader that has had its turn stands behind all others that wait, however much it asks for.

@@ -19,6 +19,7 @@ use crate::assignments::{self, Assignments};
 use crate::background::Background;
 use crate::budget::MemoryBudget;
 use crate::cleaner::Cleaner;
+use crate::coordinator::memory::Memory;
 use crate::core::{Core, Limits, Mailboxes, Shared};
 use crate::flusher::Flusher;
 use crate::lifecycle::{Lifecycle, RegistrationError};
@@ -95,6 +96,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         verifying: Verifying::default(),
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
+    let groups_memory = usize::try_from(config.long("dohle.memory.groups.bytes")).unwrap_or(usize::MAX);
     let log_dirs = Arc::new(LogDirs::new(&env, context, log_dirs)?);
     let (strays, image) = (log_dirs.clone(), controller.image());
     task::blocking(move || {
@@ -112,9 +114,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         limits: limits(&config),
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
-        kept: crate::coordinator::memory::Memory::new(
-            usize::try_from(config.long("dohle.memory.groups.bytes")).unwrap_or(usize::MAX),
-        ),
+        kept: Memory::new(groups_memory),
         log_dirs,
         alarm: Alarm::new(metadata_dir),
         assignments: Assignments::default(),
