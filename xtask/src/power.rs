@@ -21,6 +21,10 @@ const BUGS: &[(&str, &str)] = &[
     ("flush_without_folder", "and the name of its folder"),
     ("acknowledged_beyond_flush", "what was appended while a flush ran is not acknowledged by it"),
     ("index_unsynced", "an index is stored before its segment counts as flushed"),
+    (
+        "closed_without_epochs",
+        "the leader epochs of a closed segment are stored before nobody walks it any more",
+    ),
     ("roll_before_names", "the name of a segment is durable before the next one is made"),
     ("retired_in_any_order", "retired segments go one after the other, the first one first"),
     ("cut_unsynced", "a log that was cut is flushed before it grows again"),

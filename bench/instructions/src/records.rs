@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dohle_config::TopicSettings;
 use dohle_env::Rng;
 use dohle_env::disk::{Disk, RealDisk};
-use dohle_log::{Log, LogContext, Read, ReadBuffers, Recovery, TailBudget, Verifying};
+use dohle_log::{FolderFlushes, Log, LogContext, Read, ReadBuffers, Recovery, TailBudget, Verifying};
 use dohle_records::{BatchBuilder, Compression, ProducePolicy, validate_produce};
 use dohle_types::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 use dohle_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -61,6 +61,7 @@ fn log(folder: &Path) -> (Log, Arc<TopicSettings>) {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: 86_400_000,
         verifying: Verifying::default(),
+        folders: FolderFlushes::default(),
     };
     let settings = Arc::new(TopicSettings {
         segment_jitter_ms: 0,

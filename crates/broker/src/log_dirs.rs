@@ -444,14 +444,12 @@ impl LogDirs {
             Some(problem) if wanted != UNASSIGNED => return Err(problem),
             _ => {}
         }
-        let mut counts = vec![0_usize; self.directories.len()];
-        places.iter().for_each(|(_, _, place)| counts[place.directory] += 1);
         let is_cordoned =
             |index: usize| self.directories[index].id().is_some_and(|id| cordoned.contains(&id));
         let served = self.served().map(|(index, _)| index);
         // Where all are cordoned the partition was promised before they were.
         served
-            .min_by_key(|&index| (is_cordoned(index), counts[index]))
+            .min_by_key(|&index| (is_cordoned(index), places.count_in(index)))
             .ok_or_else(|| offline.expect("none is served"))
     }
 

@@ -46,59 +46,80 @@ impl Place {
 
 /// All places of a node. Topics have few names and partitions without gaps, so that a place costs little more than itself.
 #[derive(Debug, Default)]
-pub struct Places(HashMap<Box<str>, Vec<(PartitionIndex, Place)>>);
+pub struct Places {
+    topics: HashMap<Box<str>, Vec<(PartitionIndex, Place)>>,
+    /// How many lie in each of the directories, so that a new one need not count them all.
+    counts: Vec<usize>,
+}
 
 impl Places {
     pub fn get(&self, topic: &str, partition: PartitionIndex) -> Option<&Place> {
-        let partitions = self.0.get(topic)?;
+        let partitions = self.topics.get(topic)?;
         Some(&partitions[find(partitions, partition).ok()?].1)
     }
 
     pub fn get_mut(&mut self, topic: &str, partition: PartitionIndex) -> Option<&mut Place> {
-        let partitions = self.0.get_mut(topic)?;
+        let partitions = self.topics.get_mut(topic)?;
         let at = find(partitions, partition).ok()?;
         Some(&mut partitions[at].1)
     }
 
     pub fn insert(&mut self, topic: &str, partition: PartitionIndex, place: Place) {
-        let Some(partitions) = self.0.get_mut(topic) else {
-            self.0.insert(topic.into(), vec![(partition, place)]);
+        if self.counts.len() <= place.directory {
+            self.counts.resize(place.directory + 1, 0);
+        }
+        self.counts[place.directory] += 1;
+        let Some(partitions) = self.topics.get_mut(topic) else {
+            self.topics.insert(topic.into(), vec![(partition, place)]);
             return;
         };
         match find(partitions, partition) {
-            Ok(at) => partitions[at].1 = place,
+            Ok(at) => {
+                let before = std::mem::replace(&mut partitions[at].1, place);
+                self.counts[before.directory] -= 1;
+            }
             Err(at) => partitions.insert(at, (partition, place)),
         }
     }
 
     pub fn remove(&mut self, topic: &str, partition: PartitionIndex) {
-        let Some(partitions) = self.0.get_mut(topic) else { return };
+        let Some(partitions) = self.topics.get_mut(topic) else { return };
         if let Ok(at) = find(partitions, partition) {
-            partitions.remove(at);
+            let (_, place) = partitions.remove(at);
+            self.counts[place.directory] -= 1;
         }
         if partitions.is_empty() {
-            self.0.remove(topic);
+            self.topics.remove(topic);
         }
     }
 
     pub fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
-        self.0.retain(|_, partitions| {
-            partitions.retain(|(_, place)| keep(place));
+        self.topics.retain(|_, partitions| {
+            partitions.retain(|(_, place)| {
+                let kept = keep(place);
+                self.counts[place.directory] -= usize::from(!kept);
+                kept
+            });
             !partitions.is_empty()
         });
     }
 
+    /// How many lie in a directory.
+    pub fn count_in(&self, directory: usize) -> usize {
+        self.counts.get(directory).copied().unwrap_or(0)
+    }
+
     pub fn len(&self) -> usize {
-        self.0.values().map(Vec::len).sum()
+        self.topics.values().map(Vec::len).sum()
     }
 
     /// The partitions of one topic's name.
     pub fn of_topic(&self, topic: &str) -> impl Iterator<Item = (PartitionIndex, &Place)> {
-        self.0.get(topic).into_iter().flatten().map(|(partition, place)| (*partition, place))
+        self.topics.get(topic).into_iter().flatten().map(|(partition, place)| (*partition, place))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, PartitionIndex, &Place)> {
-        self.0.iter().flat_map(|(topic, partitions)| {
+        self.topics.iter().flat_map(|(topic, partitions)| {
             partitions.iter().map(|(partition, place)| (&**topic, *partition, place))
         })
     }
@@ -128,6 +149,10 @@ mod tests {
         };
         assert_eq!([7, 0, 3, 1, 2].map(|p| found(&places, "a", p)), [0, 1, 2, 3, 4].map(Some));
         assert_eq!((places.iter().count(), places.len()), (6, 6));
+        assert_eq!([0, 3, 9, 10].map(|at| places.count_in(at)), [1, 1, 1, 0]);
+        places.insert("a", PartitionIndex(7), Place::found(3));
+        assert_eq!([0, 3].map(|at| places.count_in(at)), [0, 2]);
+        places.insert("a", PartitionIndex(7), Place::found(0));
         assert_eq!(places.of_topic("a").map(|(p, _)| p.get()).collect::<Vec<_>>(), [0, 1, 2, 3, 7]);
         places.remove("a", PartitionIndex(0));
         places.remove("b", PartitionIndex(0));
@@ -136,5 +161,7 @@ mod tests {
             (None, Some(3), None)
         );
         assert_eq!(places.iter().count(), 4);
+        places.retain(|place| place.directory != 3);
+        assert_eq!([0, 1, 3, 9].map(|at| places.count_in(at)), [1, 0, 0, 0]);
     }
 }

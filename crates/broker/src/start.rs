@@ -10,7 +10,7 @@ use std::time::Duration;
 use dohle_config::Config;
 use dohle_controller::{ControllerHandle, Refused};
 use dohle_env::{Env, disk, task, thread};
-use dohle_log::{LogContext, LogError, ReadBuffers, TailBudget, Verifying};
+use dohle_log::{FolderFlushes, LogContext, LogError, ReadBuffers, TailBudget, Verifying};
 use dohle_metadata::features::Levels;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -94,6 +94,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: i64::from(config.int("producer.id.expiration.ms")),
         verifying: Verifying::default(),
+        folders: FolderFlushes::default(),
     };
     let request_budget = usize::try_from(config.request_memory_bytes()).unwrap_or(usize::MAX);
     let groups_memory = usize::try_from(config.long("dohle.memory.groups.bytes")).unwrap_or(usize::MAX);

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
-use dohle_log::{Durable, Log, LogContext, LogError, Read, ReadBuffers, Recovery, TailBudget, Verifying};
+use dohle_log::{
+    Durable, FolderFlushes, Log, LogContext, LogError, Read, ReadBuffers, Recovery, TailBudget, Verifying,
+};
 use dohle_metadata::MetadataVersion;
 use dohle_metadata::features::METADATA_VERSION;
 use dohle_raft::{
@@ -77,6 +79,7 @@ impl Store {
             buffers: ReadBuffers::default(),
             producer_id_expiration_ms: NO_PRODUCER_EXPIRATION_MS,
             verifying: Verifying::default(),
+            folders: FolderFlushes::default(),
         };
         let recovery = Recovery {
             clean: false,

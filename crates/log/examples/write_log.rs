@@ -11,7 +11,7 @@ use dohle_config::TopicSettings;
 use dohle_env::Env;
 use dohle_log::checkpoint::{PARTITION_METADATA_FILE, read_partition_metadata};
 use dohle_log::dirs::LogDir;
-use dohle_log::{Log, LogContext, ReadBuffers, Recovery, TailBudget, Verifying};
+use dohle_log::{FolderFlushes, Log, LogContext, ReadBuffers, Recovery, TailBudget, Verifying};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms,
         verifying: Verifying::default(),
+        folders: FolderFlushes::default(),
     };
     let settings = Arc::new(TopicSettings { segment_bytes: 1 << 20, ..TopicSettings::default() });
     let now = env.clock.now();

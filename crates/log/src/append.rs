@@ -240,7 +240,9 @@ impl Log {
             let header = &batch.header;
             self.active().note(header.last_offset(), header.max_timestamp, header.size() as u64, interval);
             self.active().wrote(header.size() as u64);
-            self.dirty.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
+            if self.epochs.assign(header.leader_epoch, header.base_offset) {
+                self.dirty.note_epoch(header.base_offset);
+            }
             self.end = header.next_offset();
         }
         for aborted in self.producers.apply(update) {

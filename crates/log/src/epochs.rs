@@ -46,9 +46,13 @@ impl Epochs {
         true
     }
 
-    /// As a batch of a leader's log says: only a later epoch than the latest begins anything.
+    /// As a batch of a leader's log says: a later epoch than the latest begins there. One that is known to begin behind it begins there too:
+    /// the entry is from before the log was cut, and its leader has gone on.
     pub fn observe(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
-        self.latest().is_none_or(|latest| epoch > latest) && self.assign(epoch, start)
+        let is_later = self.latest().is_none_or(|latest| epoch > latest);
+        let known = self.entries.binary_search_by_key(&epoch, |(known, _)| *known);
+        let is_earlier = known.is_ok_and(|at| self.entries[at].1 > start);
+        (is_later || is_earlier) && self.assign(epoch, start)
     }
 
     /// The largest epoch not above `requested`, and where it ends. Both `NONE` when that is not known.
@@ -117,6 +121,23 @@ mod tests {
             let mut found = epochs(before);
             found.assign(LeaderEpoch(entry.0), Offset(entry.1));
             assert_eq!(found, epochs(after), "{before:?} {entry:?}");
+        }
+    }
+
+    #[test]
+    fn batches_tell_what_an_old_file_has_wrong() {
+        for (before, entry, after) in [
+            (&[(2, 5)][..], (3, 9), &[(2, 5), (3, 9)][..]),
+            (&[(2, 5)], (2, 9), &[(2, 5)]),
+            // Cut at 7 since, and gone on with in the same epoch.
+            (&[(2, 5), (3, 9)], (3, 7), &[(2, 5), (3, 7)]),
+            (&[(2, 5), (3, 9)], (4, 7), &[(2, 5), (4, 7)]),
+            // An older epoch says nothing.
+            (&[(4, 5)], (3, 7), &[(4, 5)]),
+        ] {
+            let mut found = epochs(before);
+            let changed = found.observe(LeaderEpoch(entry.0), Offset(entry.1));
+            assert_eq!((&found, changed), (&epochs(after), before != after), "{before:?} {entry:?}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::checkpoint::{
     LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_epochs, encode_partition_metadata,
 };
 use crate::error::{FlushError, LogError, failed};
+use crate::folder_flushes::FolderFlushes;
 use crate::index::Indexes;
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
@@ -51,6 +52,9 @@ pub(crate) struct Dirty {
     pub sealed: Vec<(Offset, Arc<Indexes>)>,
     pub snapshots: Vec<(Offset, Vec<u8>)>,
     pub epochs: bool,
+    /// From where on the active segment alone tells of leader epochs. A crash has it walked, so that nobody waits for the file; it is
+    /// stored when the segment is closed, or the log.
+    pub epochs_behind: Option<Offset>,
     /// `partition.metadata` was written.
     pub metadata: bool,
     /// Files were made in the folder.
@@ -64,6 +68,22 @@ impl Dirty {
         if self.written.last().is_none_or(|(last, _)| *last != base) {
             self.written.push((base, Arc::clone(file)));
         }
+    }
+
+    /// The leader epochs say more from `start` on than their file does.
+    pub fn note_epoch(&mut self, start: Offset) {
+        self.epochs_behind = Some(self.epochs_behind.map_or(start, |first| first.min(start)));
+    }
+
+    /// What is to be stored now. What may wait stays.
+    fn take(&mut self) -> Self {
+        let mut work = std::mem::take(self);
+        let is_closing = !work.sealed.is_empty() && !cfg!(dohle_bug = "closed_without_epochs");
+        work.epochs |= is_closing && work.epochs_behind.is_some();
+        if !work.epochs {
+            self.epochs_behind = work.epochs_behind.take();
+        }
+        work
     }
 
     /// Forgets a segment that is no more.
@@ -106,6 +126,7 @@ pub struct Flush {
     work: Dirty,
     epochs: Vec<u8>,
     partition_metadata: Vec<u8>,
+    folders: FolderFlushes,
 }
 
 /// A flush that has returned; the log makes it a [`Durable`].
@@ -138,7 +159,7 @@ impl Log {
         if self.flushing.is_some() || self.failure.is_some() || self.dirty.is_empty() {
             return None;
         }
-        let work = std::mem::take(&mut self.dirty);
+        let work = self.dirty.take();
         let sealed = work.sealed.iter().map(|(base, _)| *base).collect();
         self.flushing = Some(FlushUnderway { up_to: self.end, names: work.folder, sealed });
         Some(Flush {
@@ -147,6 +168,7 @@ impl Log {
             work,
             epochs: encode_epochs(self.epochs.entries()),
             partition_metadata: encode_partition_metadata(self.topic_id),
+            folders: self.context.folders.clone(),
         })
     }
 
@@ -218,7 +240,7 @@ impl Flush {
             && !cfg!(dohle_bug = "flush_without_folder")
             && let Some(parent) = self.dir.parent()
         {
-            let _stored = self.disk.sync_dir(parent).map_err(failed("flushing", parent))?;
+            self.folders.flush(self.disk.as_ref(), parent).map_err(failed("flushing", parent))?;
         }
         Ok(Flushed { sealed: self.work.sealed.iter().map(|(base, _)| *base).collect() })
     }

@@ -16,6 +16,7 @@ use crate::damage::Quarantine;
 use crate::epochs::Epochs;
 use crate::error::{LogError, failed};
 use crate::flush::{Dirty, Durable, FlushUnderway, empty};
+use crate::folder_flushes::FolderFlushes;
 use crate::names::{FileKind, FileState, file_name};
 use crate::producers::Producers;
 use crate::retention::Garbage;
@@ -33,6 +34,7 @@ pub struct LogContext {
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
     pub verifying: Verifying,
+    pub folders: FolderFlushes,
 }
 
 /// One partition's log. See the crate's documentation for its invariants.
@@ -184,7 +186,9 @@ impl Log {
 
     /// Notes that a leader epoch starts at the end of the log, as a new leader does before its first append.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch) {
-        self.dirty.epochs |= self.epochs.assign(epoch, self.end);
+        if self.epochs.assign(epoch, self.end) {
+            self.dirty.note_epoch(self.end);
+        }
     }
 
     pub fn producers(&self) -> impl Iterator<Item = ProducerInfo> {

@@ -374,7 +374,9 @@ impl Log {
         if let Some(aborted) = aborted {
             self.segments[at].note_aborted(aborted);
         }
-        self.dirty.epochs |= self.epochs.observe(frame.leader_epoch, frame.base_offset);
+        if self.epochs.observe(frame.leader_epoch, frame.base_offset) {
+            self.dirty.note_epoch(frame.base_offset);
+        }
         self.end = frame.next_offset();
         if let Some(bytes) = unflushed.filter(|_| self.settings.durability == Durability::Synced) {
             rewrite.push(frame.position, bytes)?;

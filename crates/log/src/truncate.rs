@@ -203,6 +203,8 @@ impl Log {
             let sealed = (active.base, active.seal());
             self.dirty.sealed.push(sealed);
         }
+        // After a clean stop nobody walks the active segment for them.
+        self.dirty.epochs |= self.dirty.epochs_behind.is_some();
         let _stored = self.flush()?;
         Ok(Closed { recovery_point: self.end, log_start: self.start })
     }
@@ -215,8 +217,9 @@ impl Log {
         let has_index = self.has_index_files()?;
         let active = self.segments.back().expect("a log has an active segment");
         let is_cheap = active.indexes.is_none() || active.size <= SHORT_WALK_BYTES;
-        let is_stored =
-            self.flushing.is_none() && self.recovery_point == self.end && self.dirty.has_no_files();
+        let has_epochs = self.dirty.epochs_behind.is_none_or(|start| start >= self.end);
+        let is_flushed = self.flushing.is_none() && self.recovery_point == self.end;
+        let is_stored = is_flushed && has_epochs && self.dirty.has_no_files();
         if self.end == self.found_end && is_cheap && has_index && is_stored && !self.compaction.is_running() {
             return Ok(Closed { recovery_point: self.end, log_start: self.start });
         }

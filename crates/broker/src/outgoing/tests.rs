@@ -10,7 +10,7 @@ use std::thread;
 use dohle_env::disk::{RealDisk, SimDisk};
 use dohle_env::thread::block_on;
 use dohle_env::{Disk, Rng, net};
-use dohle_log::{Log, LogContext, Read, ReadBuffers, Recovery, TailBudget, Verifying};
+use dohle_log::{FolderFlushes, Log, LogContext, Read, ReadBuffers, Recovery, TailBudget, Verifying};
 use dohle_records::{BatchBuilder, Compression};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
 
@@ -29,6 +29,7 @@ fn log(disk: Arc<dyn Disk>, folder: &Path) -> Log {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: 1000,
         verifying: Verifying::default(),
+        folders: FolderFlushes::default(),
     };
     let (topic, now) = (Uuid::from_u128(7), TimestampMs(1000));
     let mut log =

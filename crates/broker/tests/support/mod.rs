@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dohle_broker::log_dirs::Mark;
 use dohle_env::disk::SimDisk;
 use dohle_env::{Clock, Env, Rng};
-use dohle_log::{Log, LogContext, ReadBuffers, TailBudget, Verifying};
+use dohle_log::{FolderFlushes, Log, LogContext, ReadBuffers, TailBudget, Verifying};
 use dohle_types::{TimestampMs, TopicPartition};
 
 /// The world of a process that begins on the disk as it is now, and what its logs share.
@@ -19,6 +19,7 @@ pub fn begin(disk: &SimDisk) -> (Env, LogContext) {
         buffers: ReadBuffers::default(),
         producer_id_expiration_ms: 86_400_000,
         verifying: Verifying::default(),
+        folders: FolderFlushes::default(),
     };
     (env, context)
 }

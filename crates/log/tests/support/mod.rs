@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use dohle_config::TopicSettings;
 use dohle_env::Rng;
 use dohle_env::disk::SimDisk;
-use dohle_log::{Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget, Verifying};
+use dohle_log::{
+    FolderFlushes, Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget, Verifying,
+};
 use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
 use dohle_types::*;
 
@@ -81,6 +83,7 @@ impl World {
             buffers: ReadBuffers::default(),
             producer_id_expiration_ms: DAY_MS,
             verifying: Verifying::default(),
+            folders: FolderFlushes::default(),
         };
         let settings = TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() };
         Self { disk, context, settings, assigned: ROOTS[0] }

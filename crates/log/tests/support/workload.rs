@@ -343,7 +343,10 @@ impl Workload {
         let closed = self.log.take().expect("the log is open").close()?;
         self.acknowledged = closed.recovery_point;
         self.store(closed.recovery_point, closed.log_start)?;
-        self.open(true)
+        self.open(true)?;
+        let batches = read_all(self.log());
+        epochs_are_those_of(self.log(), &batches).expect("the epochs of a log that was closed");
+        Ok(())
     }
 
     /// A checkpoint that a crash has torn is a failure like another: they are replaced in one step.
@@ -444,6 +447,7 @@ impl Workload {
     pub fn reopen(&self) -> Result<Found, String> {
         let mut log = self.reopened().map_err(|error| format!("opening: {error}"))?;
         let batches = read_all(&mut log);
+        epochs_are_those_of(&log, &batches)?;
         Ok((batches, log.producers().collect(), (log.start_offset(), log.end_offset())))
     }
 
@@ -473,6 +477,18 @@ impl Workload {
         }
         states.into_values().collect()
     }
+}
+
+/// `EpochsRebuilt`: the log knows of each batch which leader epoch wrote it.
+fn epochs_are_those_of(log: &Log, batches: &[Batch]) -> Result<(), String> {
+    for batch in batches {
+        let at = batch.header.base_offset.max(log.start_offset());
+        let known = log.epoch_of(at);
+        fail_unless(known == Some(batch.header.leader_epoch), "EpochsRebuilt", || {
+            format!("{known:?} wrote {at}, whose batch says {}", batch.header.leader_epoch)
+        })?;
+    }
+    Ok(())
 }
 
 fn fail_unless(holds: bool, invariant: &str, what: impl FnOnce() -> String) -> Result<(), String> {
