@@ -184,7 +184,7 @@ fn a_folder_that_was_to_go_is_gone_after_a_start_with_all_it_holds() {
     let before = disk.operations();
     assert_eq!(names(&disk).len(), 2, "both are there until somebody starts");
     let aside = names(&disk).into_iter().find(|name| name.ends_with("-delete")).expect("put aside");
-    assert!(disk.list(&Path::new("/data").join(&aside)).expect("a folder").len() >= 3, "with its files");
+    assert!(disk.list(&Path::new("/data").join(&aside)).expect("a folder").len() >= 2, "with its files");
     let whole = disk.fork();
     started(&whole).expect("a start");
     assert_eq!(names(&whole), ["orders-0"]);
