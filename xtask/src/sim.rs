@@ -16,6 +16,11 @@ const BUGS: &[(&str, &str)] = &[
     ("unreleased", "OneOwner"),
     ("any-generation", "FencedNeverCommits"),
     ("told-before-stored", "StoredBeforeTold"),
+    ("left-unnoticed", "AllOwned"),
+    ("generation-forgotten", "EpochsNeverGoBack"),
+    ("first-commit-stays", "CommitsStay"),
+    ("tombstones-unwritten", "ReplayIsState"),
+    ("epochs-counted", "CompactionIsReplay"),
 ];
 
 /// What is asked for on the command line.

@@ -156,7 +156,10 @@ impl<C: Coordinator> Shard<C> {
         }
         self.pending_bytes += encoded.iter().map(size_in_log).sum::<usize>();
         let before = self.batch.records.len();
-        self.batch.records.extend(encoded);
+        let written = encoded
+            .into_iter()
+            .filter(|record| record.value.is_some() || !cfg!(dohle_bug = "tombstones-unwritten"));
+        self.batch.records.extend(written);
         let after = self.batch.records.len();
         if effects.divisible {
             self.batch.units.extend(before + 1..=after);

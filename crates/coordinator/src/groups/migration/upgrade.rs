@@ -51,7 +51,7 @@ pub fn upgrade(
 /// A group whose members are still joining for the first time has the generation 0. A member that was told this as its epoch would
 /// ask to join with every heartbeat.
 fn first_epoch(classic: &ClassicGroup) -> i32 {
-    classic.generation().max(1)
+    if cfg!(dohle_bug = "generation-forgotten") { 1 } else { classic.generation().max(1) }
 }
 
 fn validate(coordinator: &GroupCoordinator, group_id: &str, classic: &ClassicGroup) -> Result<(), Denied> {

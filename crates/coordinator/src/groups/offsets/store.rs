@@ -126,6 +126,8 @@ impl Offsets {
         self.replayed += 1;
         let committed = Committed { order: self.replayed, ..committed };
         match transaction {
+            None if cfg!(dohle_bug = "first-commit-stays") && self.get(group, topic, partition).is_some() => {
+            }
             None => put(&mut self.by_group, group, topic, partition, committed),
             Some(producer) => {
                 put(self.pending.entry(producer).or_default(), group, topic, partition, committed);
