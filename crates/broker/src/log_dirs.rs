@@ -305,7 +305,7 @@ impl LogDirs {
     /// Removes what earlier processes have left of deleted partitions. Blocks.
     pub fn remove_leftovers(&self, between: Between<'_>) {
         for held in self.directories.iter().filter_map(|directory| directory.held().ok()) {
-            if !held.take_leftovers().iter().all(|folder| remove(&held.dir, folder, between)) {
+            if !held.take_leftovers().iter().all(|folder| remove(&held, folder, between)) {
                 return;
             }
         }
@@ -314,7 +314,7 @@ impl LogDirs {
     /// Removes a folder that was put aside.
     pub fn remove(&self, folder: &Path, between: Between<'_>) {
         if let Some(Ok(held)) = self.directory_of(folder).map(Directory::held) {
-            _ = remove(&held.dir, folder, between);
+            _ = remove(&held, folder, between);
         }
     }
 

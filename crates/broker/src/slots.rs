@@ -263,6 +263,7 @@ impl Core {
             return;
         }
         self.topic_settings.borrow_mut().remove(&id.topic);
+        self.shared().moves.forget(name, id.partition);
         // One that is being opened is given up when it is open.
         if matches!(self.partitions.borrow().get(&id), Some(Slot::Opening(_))) {
             return;

@@ -5,7 +5,7 @@
 //!
 //! Bound: at most [`KEPT_BYTES`] wait to be used again, for all logs that share a pool; [`ReadBuffers::trim`] lets go of them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -22,16 +22,25 @@ pub struct ReadBuffers(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     pool: Mutex<Pool>,
-    /// How many reads are deferred.
-    deferred: AtomicUsize,
+    deferred: Mutex<DeferredReads>,
+}
+
+/// The deferred reads that are not sent yet, by the numbers in which they were begun.
+#[derive(Default)]
+struct DeferredReads {
+    begun: u64,
+    running: BTreeSet<u64>,
 }
 
 /// Leave to defer a read, until it is dropped.
-pub(crate) struct Permit(ReadBuffers);
+pub(crate) struct Permit {
+    of: ReadBuffers,
+    number: u64,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.0.deferred.fetch_sub(1, Ordering::Relaxed);
+        self.of.deferred().running.remove(&self.number);
     }
 }
 
@@ -60,9 +69,28 @@ impl ReadBuffers {
 
     /// Leave to defer a read, unless there are `most` already.
     pub(crate) fn permit(&self, most: usize) -> Option<Permit> {
-        let more = |now| (now < most).then_some(now + 1);
-        self.0.deferred.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Permit(self.clone()))
+        let mut deferred = self.deferred();
+        if deferred.running.len() >= most {
+            return None;
+        }
+        deferred.begun += 1;
+        let number = deferred.begun;
+        deferred.running.insert(number);
+        Some(Permit { of: self.clone(), number })
+    }
+
+    /// The number of the last read that was deferred, for [`ReadBuffers::are_sent`].
+    pub(crate) fn last_deferred(&self) -> u64 {
+        self.deferred().begun
+    }
+
+    /// Whether nothing is still being sent that was deferred up to `last`.
+    pub(crate) fn are_sent(&self, last: u64) -> bool {
+        self.deferred().running.first().is_none_or(|first| *first > last)
+    }
+
+    fn deferred(&self) -> MutexGuard<'_, DeferredReads> {
+        self.0.deferred.lock().expect("nothing panics while they are locked")
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

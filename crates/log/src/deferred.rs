@@ -6,8 +6,7 @@
 //! Deferred are bytes that are known to be sound and in the page cache ([`crate::segment::Segment::checked`]). Should they have left it
 //! when their turn comes, [`Deferred::look`] says so, the segment is not trusted any more, and [`Deferred::fetch_all`] reads and proves
 //! them on a thread that may wait. A file that was compacted or deleted meanwhile is still
-//! read as it was: it is held open. Only when `file.delete.delay.ms` is over too is it cut, and whoever is still being sent bytes of it then loses
-//! its connection.
+//! read as it was: it is held open, and it is not cut under who is being sent its bytes (`removal.rs`).
 //!
 //! Bound: [`MOST`] at a time, for all logs that share their [`ReadBuffers`]; beyond that bytes are read at once.
 

@@ -19,6 +19,7 @@ use dohle_env::Disk;
 use dohle_env::disk::{DiskFailure, DiskLock, Guard, GuardedDisk, OpenMode, Space, read_file, replace_file};
 use dohle_types::{BrokerEpoch, ClusterId, DirectoryId, NodeId, PartitionIndex, Uuid};
 
+use crate::buffers::ReadBuffers;
 use crate::checkpoint::{self, Offsets, PARTITION_METADATA_FILE, read_partition_metadata};
 use crate::error::{LogError, failed};
 use crate::names::parse_folder_name;
@@ -276,9 +277,14 @@ impl LogDir {
         }
     }
 
-    /// Removes a folder that was renamed to be deleted.
-    pub fn remove_deleted(&self, folder: &Path, between: Between<'_>) -> Result<bool, LogError> {
-        remove_folder(self.disk.as_ref(), folder, between)
+    /// Removes a folder that was renamed to be deleted. `readers` are those of the logs that were in it.
+    pub fn remove_deleted(
+        &self,
+        folder: &Path,
+        readers: &ReadBuffers,
+        between: Between<'_>,
+    ) -> Result<bool, LogError> {
+        remove_folder(self.disk.as_ref(), folder, readers, between)
             .or_else(|error| ignore_missing(error).map(|()| true))
             .map_err(failed("removing", folder))
     }

@@ -260,6 +260,13 @@ impl Flush {
 
 /// Writes a small file whole, in place; whoever reads it after a crash can tell half of it.
 pub(crate) fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
+    if contents.is_empty() {
+        // As the index of a short segment. Of a file that is new there is nothing to store but its name.
+        match disk.open(path, OpenMode::CreateNew) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.map(drop).map_err(failed("making", path)),
+        }
+    }
     let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
     empty(file.as_ref()).map_err(failed("emptying", path))?;
     finish_synced(file.as_ref(), path, contents)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use dohle_env::Disk;
 use dohle_types::{Offset, TimestampMs};
 
+use crate::buffers::ReadBuffers;
 use crate::error::{DeleteRecordsError, LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
@@ -61,6 +62,7 @@ pub struct Maintenance {
 pub struct Cleanup {
     disk: Arc<dyn Disk>,
     dir: Arc<Path>,
+    readers: ReadBuffers,
     rename: Vec<Offset>,
     remove: Vec<Offset>,
 }
@@ -267,7 +269,13 @@ impl Log {
             return None;
         }
         self.garbage.underway = true;
-        Some(Cleanup { disk: Arc::clone(&self.context.disk), dir: Arc::clone(&self.dir), rename, remove })
+        Some(Cleanup {
+            disk: Arc::clone(&self.context.disk),
+            dir: Arc::clone(&self.dir),
+            readers: self.context.buffers.clone(),
+            rename,
+            remove,
+        })
     }
 
     fn next_maintenance(&self, now: TimestampMs) -> Result<Option<TimestampMs>, LogError> {
@@ -302,7 +310,7 @@ impl Cleanup {
         for base in &self.remove {
             for kind in FileKind::ALL {
                 let path = self.dir.join(file_name(*base, kind, FileState::Deleted));
-                let removed = remove_file(self.disk.as_ref(), &path, between);
+                let removed = remove_file(self.disk.as_ref(), &path, &self.readers, between);
                 let missing = |error| ignore_missing(error).map(|()| true);
                 if !removed.or_else(missing).map_err(failed("removing", &path))? {
                     return Ok(Cleaned { renamed: self.rename });

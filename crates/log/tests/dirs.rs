@@ -11,7 +11,7 @@ use dohle_env::disk::{Fault, OpenMode, SimDisk, read_file};
 use dohle_log::checkpoint::{self, Offsets};
 use dohle_log::dirs::{CleanShutdown, FolderState, LogDir, MetaProperties};
 use dohle_log::names::{FileKind, FileState, file_name};
-use dohle_log::{LogError, Recovery};
+use dohle_log::{LogError, ReadBuffers, Recovery};
 use dohle_types::*;
 use support::*;
 
@@ -165,7 +165,7 @@ fn partition_folders_are_found() {
             ("b-c", 12, FolderState::Live, None)
         ]
     );
-    dir.remove_deleted(&found[1].path, &mut || true).unwrap();
+    dir.remove_deleted(&found[1].path, &ReadBuffers::default(), &mut || true).unwrap();
     assert_eq!(dir.scan().unwrap().len(), 2);
 }
 

@@ -199,7 +199,7 @@ fn the_active_segment_goes_only_when_all_of_it_is_due() {
 /// What is told of a log without opening it is never later than what opening it finds.
 #[test]
 fn a_glance_is_never_late() {
-    let (mut never, mut later, mut at_once) = (0, 0, 0);
+    let (mut never, mut later, mut at_once, mut both) = (0, 0, 0, 0);
     for seed in 0..200_u64 {
         let mut draw = draws(seed);
         let mut world = world(SimDisk::new(seed));
@@ -216,8 +216,10 @@ fn a_glance_is_never_late() {
         let end = log.close().unwrap().recovery_point;
         world.settings.retention_ms = [None, Some(0), Some(3000)][draw(3) as usize];
         world.settings.retention_bytes = [None, Some(0), Some(900)][draw(3) as usize];
-        world.settings.cleanup_delete = draw(4) > 0;
-        world.settings.cleanup_compact = !world.settings.cleanup_delete;
+        let policy = draw(6);
+        world.settings.cleanup_delete = policy > 0;
+        world.settings.cleanup_compact = policy < 2;
+        both += usize::from(policy == 1);
         let operations = world.disk.operations();
         let told = due_at_a_glance(&world.disk, &folder(), &world.settings, start).unwrap();
         assert_eq!(world.disk.operations(), operations, "nothing is changed");
@@ -237,7 +239,7 @@ fn a_glance_is_never_late() {
             _ => later += 1,
         }
     }
-    assert!(never > 20 && later > 20 && at_once > 20, "{never} {later} {at_once}");
+    assert!(never > 20 && later > 20 && at_once > 20 && both > 20, "{never} {later} {at_once} {both}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn after_a_kill_everything_is_recovered_and_a_stop_is_clean() {
     assert_eq!(write(&mut client, 0..PARTITIONS), vec![0; PARTITIONS as usize]);
     target.kill();
     target.restart();
+    // That it counts down is shown by `crates/log/tests/verifying.rs`.
     assert!(threads(&metrics).contains(&"0".to_owned()));
     // The last one's turn has not come yet.
     let mut client = Connection::open(at);

@@ -174,8 +174,8 @@ pub fn put_aside(
 }
 
 /// Whether to go on with others.
-pub fn remove(dir: &LogDir, folder: &Path, between: Between<'_>) -> bool {
-    dir.remove_deleted(folder, between).unwrap_or_else(|problem| {
+pub fn remove(held: &Held, folder: &Path, between: Between<'_>) -> bool {
+    held.dir.remove_deleted(folder, &held.context.buffers, between).unwrap_or_else(|problem| {
         warn!(folder = %folder.display(), %problem, "a deleted partition's folder could not be removed");
         true
     })

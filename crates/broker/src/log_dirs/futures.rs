@@ -161,7 +161,11 @@ impl LogDirs {
         }
         drop(places);
         self.futures().forget(topic, partition, &folder.path);
-        if is_there { held.dir.remove_deleted(&gone, &mut || true).map(drop) } else { Ok(()) }
+        if is_there {
+            held.dir.remove_deleted(&gone, &held.context.buffers, &mut || true).map(drop)
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts a copy aside that no partition claims. Blocks.

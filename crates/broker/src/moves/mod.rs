@@ -123,6 +123,11 @@ impl Moves {
         }
     }
 
+    /// A partition is gone, and with it what became of its move.
+    pub fn forget(&self, topic: &str, partition: PartitionIndex) {
+        self.state().failed.retain(|(name, at)| *at != partition || **name != *topic);
+    }
+
     fn ended(&self, ended: &Arc<Move>, has_failed: bool) {
         let mut state = self.state();
         let name = ended.name();
@@ -249,7 +254,8 @@ fn start_some(core: &Rc<Core>) {
             let owner = owner.clone();
             task::spawn(async move {
                 let outcome = carry::run(&owner, &next).await;
-                owner.shared().moves.ended(&next, outcome.has_failed());
+                let is_there = owner.image().topics.by_id(next.id.topic).is_some();
+                owner.shared().moves.ended(&next, outcome.has_failed() && is_there);
                 start_some(&owner);
             });
         });
@@ -284,4 +290,21 @@ fn rate(shared: &Shared) -> f64 {
     let set = set.and_then(|value| value.parse::<i64>().ok());
     // It can only be set while the cluster runs.
     set.unwrap_or(i64::MAX) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_that_failed_is_counted_until_its_partition_is_gone() {
+        let moves = Moves::default();
+        for partition in [0, 1] {
+            moves.state().failed.insert(("orders".into(), PartitionIndex(partition)));
+        }
+        moves.forget("others", PartitionIndex(0));
+        assert_eq!(moves.numbers().failed, 2);
+        moves.forget("orders", PartitionIndex(0));
+        assert_eq!(moves.numbers().failed, 1);
+    }
 }
