@@ -276,7 +276,8 @@ impl Connection {
         }
         // A read that leaves room has emptied the socket, and is not followed by one that finds nothing.
         let read = if self.frames.earns_room() {
-            pin!(self.stream.read_buf(self.frames.room())).poll(cx)
+            let stream = &mut self.stream;
+            self.frames.fill(|room| pin!(stream.read_buf(room)).poll(cx))
         } else {
             let mut scratch = self.core.scratch.borrow_mut();
             let read = pin!(self.stream.read_buf(scratch.cleared())).poll(cx);

@@ -6,8 +6,9 @@
 //! Where frames follow one another, a read takes in a frame and the length of the one behind it, so that the next buffer is made for just
 //! that frame: one read a frame and no copy, whatever their sizes.
 //!
-//! Invariant `AllocationFollowsReceipt`: the buffer grows with the bytes that have arrived, by doubling, and starts no larger than
-//! an eighth more than the last complete frame of this connection needed. A claimed length is only compared with limits.
+//! Invariant `AllocationFollowsReceipt`: the buffer grows with the bytes that have arrived, and starts no larger than an eighth more
+//! than the last complete frame of this connection needed. It doubles up to [`PIECE`]; what a frame has beyond that is gathered in
+//! pieces, and put together when all of it is here. A claimed length is only compared with limits.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -16,17 +17,25 @@ const FIRST_READ: usize = 16 * 1024;
 /// The largest buffer a connection gets on the strength of its last frame alone.
 const EARNED_MAX: usize = 4 * 1024 * 1024;
 const PREFIX: usize = 4;
-/// The start of a frame that is copied into a buffer of its size; where there is more, the allocator may find a way to grow the buffer
-/// without a copy, but takes twice of what it had.
-const COPIED: usize = 256 * 1024;
+/// What is taken at a time for a frame that is larger than any before it on its connection. Pieces of one size leave no holes that only
+/// other sizes would fit, and nothing is taken twice while a buffer grows.
+const PIECE: usize = 256 * 1024;
 
 /// The bytes of one connection that are not requests yet.
 pub struct FrameBuffer {
     bytes: BytesMut,
+    /// What came before `bytes` of a frame that is gathered in pieces.
+    pieces: Option<Box<Pieces>>,
     /// The longest frame that is let in.
     limit: usize,
     /// How much the last complete frame held: the connection's credit.
     earned: usize,
+}
+
+#[derive(Default)]
+struct Pieces {
+    full: Vec<BytesMut>,
+    bytes: usize,
 }
 
 /// The frame's length is negative or above the limit. Nothing that follows on the connection can be understood.
@@ -56,29 +65,55 @@ impl Scratch {
 
 impl FrameBuffer {
     pub fn new(limit: usize) -> Self {
-        Self { bytes: BytesMut::new(), limit, earned: 0 }
+        Self { bytes: BytesMut::new(), pieces: None, limit, earned: 0 }
     }
 
-    /// Room to read into. Call after [`FrameBuffer::next_frame`] said there is no complete frame.
-    pub fn room(&mut self) -> &mut BytesMut {
-        let have = self.bytes.len();
+    /// Has `read` put bytes behind those that are here. Call after [`FrameBuffer::next_frame`] said there is no complete frame.
+    pub fn fill<R>(&mut self, read: impl FnOnce(&mut BytesMut) -> R) -> R {
+        self.make_room();
+        let result = read(&mut self.bytes);
+        let whole = self.claimed().map_or(usize::MAX, |claimed| PREFIX.saturating_add(claimed));
+        if self.pieces.is_some() && self.partial() >= whole {
+            self.put_together();
+        }
+        result
+    }
+
+    fn make_room(&mut self) {
+        let have = self.partial();
         let wanted = match self.claimed() {
             // The rest of a frame, as far as it has been earned, and the length of the next one.
             Some(claimed) => {
-                let trusted = FIRST_READ.max(self.earned + self.earned / 8).max(2 * have);
-                (PREFIX + claimed + PREFIX).min(trusted).max(have + 1)
+                let whole = PREFIX + claimed + PREFIX;
+                let trusted = FIRST_READ.max(self.earned + self.earned / 8).max((2 * have).min(PIECE));
+                if have >= PIECE && self.bytes.len() == self.bytes.capacity() && have < whole {
+                    let full =
+                        std::mem::replace(&mut self.bytes, BytesMut::with_capacity(PIECE.min(whole - have)));
+                    let pieces = self.pieces.get_or_insert_default();
+                    pieces.bytes += full.len();
+                    pieces.full.push(full);
+                    return;
+                }
+                whole.min(trusted).max(have + 1)
             }
             // Where large frames come one after the other, the next one in one read.
             None => have + PREFIX + self.earned.max(FIRST_READ),
         };
-        if self.bytes.capacity() < wanted && have <= COPIED {
+        if self.pieces.is_none() && self.bytes.capacity() < wanted {
             let mut larger = BytesMut::with_capacity(wanted);
             larger.extend_from_slice(&self.bytes);
             self.bytes = larger;
-        } else if self.bytes.capacity() < wanted {
-            self.bytes.reserve(wanted - have);
         }
-        &mut self.bytes
+    }
+
+    /// Makes one buffer of a frame that is complete. Each piece goes as soon as it is copied.
+    fn put_together(&mut self) {
+        let mut whole = BytesMut::with_capacity(self.partial());
+        for piece in self.pieces.take().into_iter().flat_map(|pieces| pieces.full) {
+            whole.extend_from_slice(&piece);
+        }
+        whole.extend_from_slice(&self.bytes);
+        self.bytes = whole;
     }
 
     /// The next complete frame, without its length. `Ok(None)` when more bytes are needed.
@@ -88,7 +123,7 @@ impl FrameBuffer {
             Ok(checked) if checked <= self.limit => checked,
             _ => return Err(BadLength(length)),
         };
-        if self.bytes.len() < PREFIX + length {
+        if self.pieces.is_some() || self.bytes.len() < PREFIX + length {
             return Ok(None);
         }
         self.bytes.advance(PREFIX);
@@ -101,7 +136,7 @@ impl FrameBuffer {
 
     /// Whether the next read is worth a buffer of the connection's own. If not, it is made into a [`Scratch`].
     pub fn earns_room(&self) -> bool {
-        !self.bytes.is_empty() || self.earned > FIRST_READ
+        self.partial() > 0 || self.earned > FIRST_READ
     }
 
     /// Takes over what was read elsewhere, into a buffer of just that size.
@@ -119,16 +154,18 @@ impl FrameBuffer {
     /// The first bytes of the next complete frame, without taking it.
     pub fn peek(&self, wanted: usize) -> Option<&[u8]> {
         let length = usize::try_from(self.prefix()?).ok().filter(|&length| length <= self.limit)?;
-        (self.bytes.len() >= PREFIX + length).then(|| &self.bytes[PREFIX..PREFIX + wanted.min(length)])
+        let is_here = self.pieces.is_none() && self.bytes.len() >= PREFIX + length;
+        is_here.then(|| &self.bytes[PREFIX..PREFIX + wanted.min(length)])
     }
 
     /// Bytes of an incomplete frame held now.
     pub fn partial(&self) -> usize {
-        self.bytes.len()
+        self.pieces.as_ref().map_or(0, |pieces| pieces.bytes) + self.bytes.len()
     }
 
     fn prefix(&self) -> Option<i32> {
-        let prefix = self.bytes.first_chunk::<PREFIX>()?;
+        let first = self.pieces.as_ref().and_then(|pieces| pieces.full.first()).unwrap_or(&self.bytes);
+        let prefix = first.first_chunk::<PREFIX>()?;
         Some(i32::from_be_bytes(*prefix))
     }
 
@@ -148,25 +185,33 @@ mod tests {
         bytes
     }
 
+    /// Reads what there is room for, at most `most`; how much that was.
+    fn fill(buffer: &mut FrameBuffer, stream: &[u8], most: usize) -> usize {
+        buffer.fill(|room| {
+            let (n, start) = (most.min(stream.len()).min(room.capacity() - room.len()), room.as_ptr());
+            assert!(n > 0, "there is room");
+            room.put_slice(&stream[..n]);
+            assert_eq!(room.as_ptr(), start, "and it was not made while reading");
+            n
+        })
+    }
+
     #[test]
     fn frames_come_out_whole_however_they_arrive() {
         let mut stream = Vec::new();
-        for size in [0, 1, 5, 70_000, 3] {
+        for size in [0, 1, 5, 70_000, 3, 900_000, 2] {
             stream.extend(frame(&vec![u8::try_from(size % 251).unwrap(); size]));
         }
-        for step in [1, 3, 4, 5, 1000, usize::MAX] {
+        for step in [1, 3, 4, 5, 1000, 300_000, usize::MAX] {
             let mut buffer = FrameBuffer::new(1 << 20);
             let (mut sizes, mut at) = (Vec::new(), 0);
             while at < stream.len() {
-                let room = buffer.room();
-                let n = step.min(stream.len() - at).min(room.capacity() - room.len());
-                room.put_slice(&stream[at..at + n]);
-                at += n;
+                at += fill(&mut buffer, &stream[at..], step);
                 while let Some(frame) = buffer.next_frame().unwrap() {
                     sizes.push(frame.len());
                 }
             }
-            assert_eq!(sizes, [0, 1, 5, 70_000, 3], "step {step}");
+            assert_eq!(sizes, [0, 1, 5, 70_000, 3, 900_000, 2], "step {step}");
             assert_eq!(buffer.partial(), 0);
         }
     }
@@ -181,20 +226,18 @@ mod tests {
         buffer.put(scratch.read());
         assert_eq!(buffer.next_frame().unwrap().unwrap(), "first");
         assert!(buffer.earns_room(), "the rest of a frame goes behind what is there of it");
-        buffer.room().put_slice(&two[12..]);
+        fill(&mut buffer, &two[12..], usize::MAX);
         assert_eq!(buffer.next_frame().unwrap().unwrap(), "second");
         assert!(!buffer.earns_room() && buffer.bytes.capacity() == 0, "an idle connection holds no buffer");
 
         let large = frame(&[7; 70_000]);
         while buffer.next_frame().unwrap().is_none() {
             let have = buffer.partial();
-            let room = buffer.room();
-            let n = (room.capacity() - room.len()).min(large.len() - have);
-            room.put_slice(&large[have..have + n]);
+            fill(&mut buffer, &large[have..], usize::MAX);
         }
         assert!(buffer.earns_room());
-        let room = buffer.room();
-        assert!((large.len()..2 * large.len()).contains(&room.capacity()), "the next one, and not two");
+        let room = buffer.fill(|room| room.capacity());
+        assert!((large.len()..2 * large.len()).contains(&room), "the next one, and not two");
         buffer.rest();
         assert_eq!(buffer.bytes.capacity(), 0);
     }
@@ -207,12 +250,7 @@ mod tests {
         let mut buffer = FrameBuffer::new(1 << 20);
         let (mut at, mut reads, mut found) = (0, 0, Vec::new());
         while at < stream.len() {
-            let room = buffer.room();
-            let (before, start) = (room.len(), room.as_ptr());
-            let n = (room.capacity() - before).min(stream.len() - at);
-            room.put_slice(&stream[at..at + n]);
-            assert_eq!(room.as_ptr(), start, "there was room");
-            (at, reads) = (at + n, reads + 1);
+            (at, reads) = (at + fill(&mut buffer, &stream[at..], usize::MAX), reads + 1);
             while let Some(frame) = buffer.next_frame().unwrap() {
                 found.push(frame.len());
             }
@@ -227,16 +265,39 @@ mod tests {
     #[test]
     fn a_claim_allocates_nothing() {
         let mut buffer = FrameBuffer::new(100 << 20);
-        buffer.room().put_slice(&(100i32 << 20).to_be_bytes());
+        fill(&mut buffer, &(100i32 << 20).to_be_bytes(), usize::MAX);
         assert_eq!(buffer.next_frame(), Ok(None));
-        assert!(buffer.room().capacity() <= 2 * FIRST_READ);
+        assert!(buffer.fill(|room| room.capacity()) <= 2 * FIRST_READ);
+    }
+
+    /// The first large frame of a connection, and one that is far larger than those before.
+    #[test]
+    fn a_large_frame_takes_a_piece_more_than_has_arrived() {
+        let mut buffer = FrameBuffer::new(100 << 20);
+        for size in [5 << 20, 17 << 20, 1 << 20] {
+            let large = frame(&vec![9; size]);
+            let mut at = 0;
+            loop {
+                at += fill(&mut buffer, &large[at..], 10_000);
+                let taken = buffer.pieces.as_ref().map_or(0, |pieces| pieces.bytes) + buffer.bytes.capacity();
+                let earned = buffer.earned + buffer.earned / 8;
+                assert!(taken <= (at + PIECE).max(earned) + PREFIX, "{taken} for {at}");
+                assert_eq!(buffer.partial(), at);
+                if let Some(found) = buffer.next_frame().unwrap() {
+                    assert_eq!((found.len(), at), (size, large.len()));
+                    assert!(found.iter().all(|byte| *byte == 9));
+                    break;
+                }
+            }
+            assert_eq!(buffer.partial(), 0);
+        }
     }
 
     #[test]
     fn bad_lengths_end_the_connection() {
         for length in [-1, i32::MIN, 1001] {
             let mut buffer = FrameBuffer::new(1000);
-            buffer.room().put_slice(&length.to_be_bytes());
+            fill(&mut buffer, &length.to_be_bytes(), usize::MAX);
             assert_eq!(buffer.next_frame(), Err(BadLength(length)));
         }
     }
