@@ -18,7 +18,7 @@ use crate::producers::{Origin, Update};
 use crate::tail::TailBatch;
 
 /// Batches that are smaller than this on average are copied together.
-const GATHER_FROM_BYTES: usize = 16 << 10;
+const GATHER_BELOW_BYTES: usize = 4 << 10;
 
 /// Where an append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,7 @@ impl Log {
 
     fn roll_at(&mut self, base: Offset, now: TimestampMs) -> Result<(), LogError> {
         self.load_active()?;
+        self.give_back_room();
         let active = self.segments.back_mut().expect("a log has an active segment");
         if active.size == 0 {
             // Nothing is in it: it only starts elsewhere now. A file of the old name, should there be one, is no segment's.
@@ -225,7 +226,11 @@ impl Log {
             .filter(|bytes| !bytes.is_empty())
             .map(|bytes| IoSlice::new(bytes))
             .collect();
+        let more = slices.iter().map(|slice| slice.len() as u64).sum();
+        let limit = u64::from(self.settings.segment_bytes);
+        self.segments[at].make_room(file.as_ref(), more, limit);
         let Err(source) = file.write_all_at(&slices, size) else { return Ok(()) };
+        self.segments[at].room = 0;
         let path = self.path(base, FileKind::Log);
         let error = failed("writing", &path)(source);
         if let Err(source) = file.set_len(size) {
@@ -266,7 +271,7 @@ fn appendable_base(batches: &[Batch]) -> Offset {
 /// The bytes to write, batch by batch.
 fn lay_out(batches: &[Batch]) -> Vec<TailBatch> {
     let total: usize = batches.iter().map(Batch::size).sum();
-    if total / batches.len() < GATHER_FROM_BYTES {
+    if total / batches.len() < GATHER_BELOW_BYTES {
         let mut buffer = BytesMut::with_capacity(total);
         for batch in batches {
             buffer.put_slice(&batch.header.encode());

@@ -27,7 +27,7 @@ use crate::frame::Frame;
 pub(crate) const MOST: usize = 128;
 
 /// One byte in every so many is looked at to find out whether all are in memory.
-const LOOKED_AT: usize = 64 << 10;
+const LOOKED_AT: usize = 256 << 10;
 
 /// Whole batches in a file.
 pub struct Deferred {

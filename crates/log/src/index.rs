@@ -70,6 +70,15 @@ impl Indexes {
         self.entry_before(relative).map_or(0, |entry| u64::from(entry.position))
     }
 
+    /// The last entry of a batch that begins at or before `position` and whose last offset lies below `relative`.
+    pub fn entry_within(&self, position: u64, relative: i64) -> Option<OffsetEntry> {
+        let is_within = |entry: &OffsetEntry| {
+            u64::from(entry.position) <= position && i64::from(entry.relative) < relative
+        };
+        let after = self.offsets.partition_point(is_within);
+        after.checked_sub(1).map(|at| self.offsets[at])
+    }
+
     /// The offset, relative to the base, from which on `timestamp` may be reached.
     pub fn relative_before_time(&self, timestamp: TimestampMs) -> i64 {
         let after = self.times.partition_point(|entry| entry.timestamp <= timestamp);

@@ -45,6 +45,7 @@ mod removal;
 mod replay;
 mod retention;
 mod rewrite;
+mod room;
 mod segment;
 mod snapshot;
 mod source;

@@ -347,6 +347,7 @@ impl Log {
                 if self.settings.preallocate {
                     let room = u64::from(self.settings.segment_bytes);
                     file.reserve(0, room).map_err(failed("reserving room for", &path))?;
+                    self.segments[at].room = room;
                 }
                 file
             } else {

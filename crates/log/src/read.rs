@@ -27,8 +27,10 @@ const LARGEST_UNPROVEN: u64 = 16 << 20;
 
 /// Batches are left in their file until they are sent when there are so many bytes of them.
 const DEFERRED_FROM: u64 = 64 << 10;
-/// Where batches are smaller, looking for their ends costs more than reading them once and for all.
+/// Where batches are smaller, looking for their ends costs more than reading them once and for all, unless an index in memory tells.
 const DEFERRED_BATCH: u64 = 16 << 10;
+/// Where batches are smaller, looking for the ends of those behind the last entry of the index costs as much.
+const DEFERRED_INDEXED_BATCH: u64 = 1 << 10;
 
 /// Whole batches, in the order of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -400,17 +402,21 @@ impl Reading {
     /// Leaves batches whose bytes are known to be sound in their file, where that is worth it.
     fn defer(&self, view: &SegmentView, first: &Frame, wanted: u64) -> Result<Option<Found>, ReadError> {
         let Some(file) = &view.file else { return Ok(None) };
-        if !self.may_defer || wanted < DEFERRED_FROM || first.size < DEFERRED_BATCH {
+        if !self.may_defer || wanted < DEFERRED_FROM || first.size < DEFERRED_INDEXED_BATCH {
             return Ok(None);
         }
+        let limit = first.position + wanted;
+        let last = match view.batch_near(limit, first, self.up_to)? {
+            Some(last) => last,
+            None if first.size < DEFERRED_BATCH => return Ok(None),
+            None => *first,
+        };
         let Some(permit) = self.buffers.permit(deferred::MOST) else { return Ok(None) };
-        let (mut to, mut end) = (first.end(), first.next_offset());
+        let (mut to, mut end) = (last.end(), last.next_offset());
         let mut scanner = view.scanner(to, HEADER_LEN)?;
         loop {
             match scanner.next() {
-                Ok(Some(frame))
-                    if frame.end() <= first.position + wanted && frame.next_offset() <= self.up_to =>
-                {
+                Ok(Some(frame)) if frame.end() <= limit && frame.next_offset() <= self.up_to => {
                     (to, end) = (frame.end(), frame.next_offset());
                 }
                 Err(error) if error.would_block() => return Err(error),

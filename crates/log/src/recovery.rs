@@ -30,6 +30,7 @@ use crate::leftovers::{SegmentFiles, remove_indexes_of_nothing, survey};
 use crate::log::{Log, LogContext};
 use crate::names::FileKind;
 use crate::rewrite::Rewrite;
+use crate::room::may_have_room;
 use crate::segment::{Largest, Segment};
 use crate::truncate::Closed;
 use crate::verifying::Progress;
@@ -314,6 +315,9 @@ impl Log {
             tracing::warn!(%damage, kept, lost, end = %self.end, "cutting a segment at a batch that is not right");
             let path = view.path(FileKind::Log);
             file.set_len(kept).map_err(failed("cutting", &path))?;
+        } else if trusted < Offset(i64::MAX) && may_have_room(view.size, self.settings.preallocate) {
+            // The process had no time to give back what it had asked for.
+            _ = file.set_len(view.size);
         }
         let base = self.segments[at].base;
         // What ends below is flushed, whatever has become of the process; but where the log ends, it may have died while it cut: the

@@ -242,6 +242,9 @@ impl Log {
     /// Lets go of what was not used since the last time.
     fn rest(&mut self) {
         self.tail.rest();
+        if !self.active().used && !self.settings.preallocate {
+            self.give_back_room();
+        }
         self.close_unused_files();
     }
 

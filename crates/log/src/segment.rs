@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use dohle_env::disk::{OpenMode, read_file};
 use dohle_env::{Disk, DiskFile};
+use dohle_records::HEADER_LEN;
 use dohle_types::{Offset, TimestampMs};
 
 use crate::error::{LogError, ReadError, failed};
@@ -49,6 +50,8 @@ pub(crate) struct Segment {
     /// How many bytes were appended since the last index entry.
     unindexed: u64,
     pub file: Option<Arc<dyn DiskFile>>,
+    /// Up to where the file has room on the device, as far as this process has asked for it; 0 when it has not.
+    pub room: u64,
     /// Whether the file was used since the log was last maintained.
     pub used: bool,
     /// Where the last read ended, for the one that goes on from there.
@@ -86,6 +89,7 @@ impl Segment {
             first_timestamp: None,
             unindexed: 0,
             file: None,
+            room: 0,
             used: false,
             hint: None,
             has_no_aborted: false,
@@ -193,6 +197,7 @@ impl Segment {
         indexes.truncate(self.base, offset);
         self.unindexed = size - indexes.offsets.last().map_or(0, |last| u64::from(last.position));
         self.size = size;
+        self.room = 0;
         self.hint = None;
         let (from, to) = self.checked.get();
         self.checked.set((from.min(size), to.min(size)));
@@ -300,6 +305,26 @@ impl SegmentView {
             }
         }
         Ok(None)
+    }
+
+    /// A batch behind `first` that ends not far before the position `limit` and below the offset `up_to`, by the index in memory: the
+    /// headers of those before it need not be read.
+    pub fn batch_near(&self, limit: u64, first: &Frame, up_to: Offset) -> Result<Option<Frame>, ReadError> {
+        let Some(indexes) = &self.indexes else { return Ok(None) };
+        // Of those that begin later than this most do not fit.
+        let latest = limit.saturating_sub(first.size);
+        let entry = indexes.entry_within(latest, up_to.get() - self.base.get());
+        let Some(entry) = entry.filter(|entry| u64::from(entry.position) > first.position) else {
+            return Ok(None);
+        };
+        match self.scanner(u64::from(entry.position), HEADER_LEN)?.next() {
+            Ok(Some(frame)) => {
+                let is_meant = frame.last_offset == self.base.plus(i64::from(entry.relative));
+                Ok(Some(frame).filter(|frame| is_meant && frame.end() <= limit))
+            }
+            Err(error) if error.would_block() => Err(error),
+            Ok(None) | Err(_) => Ok(None),
+        }
     }
 
     /// The offset from which on `timestamp` may be reached.

@@ -198,6 +198,7 @@ impl Log {
         if self.end > self.start || !self.snapshots.is_empty() {
             self.snapshot_producers(self.end);
         }
+        self.give_back_room();
         let active = self.segments.back_mut().expect("a log has an active segment");
         if active.indexes.is_some() && active.size > 0 {
             let sealed = (active.base, active.seal());

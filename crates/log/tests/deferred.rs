@@ -63,6 +63,39 @@ fn what_is_deferred_is_what_a_read_gives() {
     assert_eq!(deferred(&mut small, 0, 5000, 1 << 20).1, None, "batches are small");
 }
 
+/// The index in memory spares the walk from header to header; wherever it leads, the same batches are given.
+#[test]
+fn what_the_index_spares_is_what_a_walk_finds() {
+    let mut world = World::new(2);
+    world.context.tail = TailBudget::new(0);
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    for tag in 0..60u64 {
+        let records = [600, 2500, 900, 10, 1400][tag as usize % 5];
+        log.append_as_leader(vec![batch(tag, records, 0)], EPOCH, ms(1000)).unwrap();
+    }
+    let end = log.end_offset().get();
+    let mut spared = 0;
+    for from in (0..end).step_by(1777) {
+        for max_bytes in [66_000, 150_000, 333_333, 1 << 20, 16 << 20] {
+            for up_to in [end, end - 1, from + (end - from) / 2] {
+                let now = read(&mut log, Offset(from), Offset(up_to), max_bytes);
+                let (slice, later) = deferred(&mut log, from, up_to, max_bytes);
+                assert_eq!(
+                    (slice.start, slice.end, slice.bytes),
+                    (now.start, now.end, now.bytes),
+                    "{from} {max_bytes}"
+                );
+                let Some(later) = later else { continue };
+                assert_eq!(later.fetch_all().unwrap(), now.chunks.concat());
+                // What was fetched anew is trusted again only when it was read.
+                read(&mut log, Offset(0), Offset(end), usize::MAX >> 1);
+                spared += 1;
+            }
+        }
+    }
+    assert!(spared > 100, "{spared} of the reads were deferred");
+}
+
 #[test]
 fn deferred_bytes_that_left_memory_are_proven_when_they_come_back() {
     let mut world = World::new(1);

@@ -18,7 +18,7 @@ pub static OUR_BROKER: &[KeyDef] = &[
         "Memory for what the members of all groups of a node say of themselves and are given to do; who wants to join beyond it is told COORDINATOR_NOT_AVAILABLE until there is room."),
     key("dohle.memory.request.bytes", Long, Is("268435456"), AtLeast(1048576.0), Medium, ReadOnly,
         "Memory for requests that are being received or wait to be processed. At least `socket.request.max.bytes`; connections wait when it is used up."),
-    key("dohle.memory.tail.bytes", Long, Is("8388608"), AtLeast(0.0), Medium, ReadOnly,
+    key("dohle.memory.tail.bytes", Long, Is("1048576"), AtLeast(0.0), Medium, ReadOnly,
         "Memory for recent records, over all partitions, from which consumers that keep up are served."),
     key("dohle.metrics.listener", Text, Is("127.0.0.1:9644"), Any, Medium, ReadOnly,
         "Address that serves `/metrics` and `/healthz` over HTTP; empty for none."),

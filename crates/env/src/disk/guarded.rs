@@ -326,6 +326,10 @@ impl DiskFile for GuardedFile {
         self.guard.change("reserving room for", &self.path, || self.file.reserve(position, len))
     }
 
+    fn reserve_if_possible(&self, position: u64, len: u64) {
+        self.file.reserve_if_possible(position, len);
+    }
+
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()> {
         self.guard.change("writing", &self.path, || self.file.start_writeback(position, len))
     }

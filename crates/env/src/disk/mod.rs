@@ -142,6 +142,9 @@ pub trait DiskFile: Send + Sync {
     /// system cannot do it.
     fn reserve(&self, position: u64, len: u64) -> io::Result<()>;
 
+    /// As [`DiskFile::reserve`], for somebody who can do without: nothing is said where there is no room.
+    fn reserve_if_possible(&self, _position: u64, _len: u64) {}
+
     /// Starts writing back a range without waiting for it.
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()>;
 

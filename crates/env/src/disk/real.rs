@@ -220,6 +220,10 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn reserve_if_possible(&self, position: u64, len: u64) {
+        _ = self.reserve(position, len);
+    }
+
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()> {
         // The only call without a safe wrapper; POSIX_FADV_DONTNEED starts write-back of dirty pages and drops clean ones.
         let len = std::num::NonZeroU64::new(len);
