@@ -163,7 +163,7 @@ pub fn of_replicas(shared: &Shared) -> ReplicaNumbers {
             numbers.led += usize::from(led);
             numbers.offline += usize::from(held && any_offline && is_offline(&topic.name, index, partition));
             numbers.under_replicated += usize::from(led && in_sync < replicas);
-            numbers.under_min_isr += usize::from(led && in_sync < least as usize);
+            numbers.under_min_isr += usize::from(led && in_sync < replicas.min(least as usize));
         }
     }
     numbers

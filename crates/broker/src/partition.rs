@@ -53,6 +53,7 @@ struct State {
     log: Option<Log>,
     leader_epoch: LeaderEpoch,
     leads: bool,
+    replicas: usize,
     in_sync: usize,
     high_watermark: Offset,
     /// Appends that are not acknowledged yet, in the order of their offsets.
@@ -82,6 +83,7 @@ impl Partition {
             log: Some(log),
             leader_epoch: leading.leader_epoch,
             leads: true,
+            replicas: leading.replicas.len(),
             in_sync: leading.isr.len(),
             high_watermark,
             unacknowledged: VecDeque::new(),
@@ -295,7 +297,7 @@ impl Partition {
     /// Takes over what the metadata says of this partition.
     pub fn follow(&self, new: &PartitionState, node: NodeId) {
         let mut state = self.state.borrow_mut();
-        state.in_sync = new.isr.len();
+        (state.replicas, state.in_sync) = (new.replicas.len(), new.isr.len());
         if new.leader_epoch > state.leader_epoch {
             state.leader_epoch = new.leader_epoch;
             state.leads = new.leader == node;
@@ -370,7 +372,8 @@ impl State {
         if !self.leads || self.log.is_none() {
             return Err(self.refuse(ErrorCode::NotLeaderOrFollower));
         }
-        let least = self.log().settings().min_insync_replicas as usize;
+        // More than there are replicas of are not asked for (`Partition.effectiveMinIsr`).
+        let least = self.replicas.min(self.log().settings().min_insync_replicas as usize);
         if all && self.in_sync < least {
             let message = format!(
                 "The size of the current ISR : {} is insufficient to satisfy the min.isr requirement of {least} for this partition",

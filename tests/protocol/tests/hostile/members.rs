@@ -14,6 +14,8 @@ use super::*;
 /// What members may take, and how much each of the hostile ones brings.
 const BUDGET: u64 = 64 << 20;
 const METADATA: usize = 4 << 20;
+/// What the process may grow by beyond the budget: 15 MiB were measured. While each waiting join kept its frame beside its metadata, it was 64.
+const ABOVE_MEMBERS: u64 = 40 << 20;
 /// Members that fit, with room to spare for what comes at the same time.
 const FIT: usize = 15;
 const SENT_FIRST: usize = FIT + 5;
@@ -96,7 +98,7 @@ fn members_are_held_to_a_budget() {
         assert_eq!(refused.error_code, FULL, "member {n}");
     }
     let grown = broker.memory().saturating_sub(before);
-    assert!(grown < BUDGET + ABOVE_BUDGET, "{MEMBERS} members of 4 MiB cost {} MiB", grown >> 20);
+    assert!(grown < BUDGET + ABOVE_MEMBERS, "{MEMBERS} members of 4 MiB cost {} MiB", grown >> 20);
 
     let mut client = broker.client();
     assert_eq!(client.ask(&good, 3).expect("an answer").error_code, 0, "who is a member goes on");
