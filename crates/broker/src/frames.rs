@@ -17,6 +17,8 @@ const FIRST_READ: usize = 16 * 1024;
 /// The largest buffer a connection gets on the strength of its last frame alone.
 const EARNED_MAX: usize = 4 * 1024 * 1024;
 const PREFIX: usize = 4;
+/// What one read takes of small requests that have come together.
+const SCRATCH: usize = 64 * 1024;
 /// What is taken at a time for a frame that is larger than any before it on its connection. Pieces of one size leave no holes that only
 /// other sizes would fit, and nothing is taken twice while a buffer grows.
 const PIECE: usize = 256 * 1024;
@@ -47,7 +49,7 @@ pub struct Scratch(BytesMut);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(BytesMut::with_capacity(FIRST_READ))
+        Self(BytesMut::with_capacity(SCRATCH))
     }
 }
 
