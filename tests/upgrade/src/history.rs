@@ -72,6 +72,20 @@ impl History {
         self.host.remove("consumer");
     }
 
+    /// A member reads the one partition of `topic`, commits and leaves: an empty group of its protocol with an offset is left behind.
+    pub fn visit(&mut self, group: &str, protocol: Protocol, assignor: &'static str, topic: &'static str) {
+        let reads = Reads::Topic(topic);
+        let part =
+            Part { group: group.to_owned(), protocol, assignor, reads, instance: None, session: SESSION };
+        self.join(&part, 1, Until::Committed(1));
+        self.host.leave(&member(group, 1));
+    }
+
+    /// For what is done to groups from outside.
+    pub fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
     /// An offset that a transaction commits.
     pub fn play_a_transaction(&mut self, other: &str) {
         self.host.promise("promised", &format!("topic={other} partition=0 offset=7"));

@@ -1,7 +1,7 @@
 //! Dohle and Apache Kafka take turns on one folder with one `server.properties`.
 //!
 //! Owns: a folder that either program can be started on ([`node`]), what is written to it turn by turn and must read the same
-//! from then on ([`relay`]), a history of groups that leaves the same records behind on both ([`history`]), what a partition is byte by byte ([`picture`]),
+//! from then on ([`relay`]), a history of groups that leaves the same records behind on both ([`history`]), what a coordinator says of a group ([`coordinator`]), what a partition is byte by byte ([`picture`]),
 //! and Kafka's own tools over the files that are left behind ([`inspect`]).
 //! Never: reads or writes a file of the folder by itself; every byte is judged by a program that is not ours.
 //!
@@ -11,6 +11,7 @@
 //! - *No fault found*: Kafka's tools accept every file.
 #![allow(clippy::disallowed_methods)] // around the platform, not in it: real processes, files and clocks are the point
 
+pub mod coordinator;
 pub mod history;
 pub mod inspect;
 pub mod node;
