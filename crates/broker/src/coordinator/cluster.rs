@@ -83,3 +83,137 @@ fn describe(racks: &RackOf, topic: &dohle_metadata::Topic) -> Topic {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dohle_coordinator::frame::{Moment, Record, ReplyTo, Shard};
+    use dohle_coordinator::groups::{
+        Ask, Client, Event, GroupCoordinator, GroupRecord, Request, Response, Settings,
+    };
+    use dohle_types::{Offset, TimestampMs, TopicId};
+    use dohle_wire::messages::{
+        ConsumerGroupHeartbeatRequest, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+    };
+    use dohle_wire::{ConsumerOffsetsValue as Value, MetadataRecord};
+
+    use super::*;
+
+    const TOPIC: TopicId = TopicId::from_u128(0x4001);
+
+    /// The brokers 1, 2, ... with their racks, and the topic `t` with the replicas of its partitions.
+    fn image(racks: &[Option<&str>], replicas: &[&[i32]]) -> Arc<Image> {
+        let mut records: Vec<MetadataRecord> = Vec::new();
+        for (id, rack) in (1..).zip(racks) {
+            let rack = rack.map(Text::from);
+            records.push(RegisterBrokerRecord { broker_id: id, rack, ..Default::default() }.into());
+        }
+        records.push(TopicRecord { name: "t".into(), topic_id: TOPIC, ..Default::default() }.into());
+        for (partition_id, replicas) in (0..).zip(replicas) {
+            let record = PartitionRecord {
+                partition_id,
+                topic_id: TOPIC,
+                replicas: replicas.to_vec(),
+                isr: replicas.to_vec(),
+                leader: replicas[0],
+                ..Default::default()
+            };
+            records.push(record.into());
+        }
+        let mut image = Image::default();
+        for (offset, record) in (0..).zip(&records) {
+            image.replay(record, Offset(offset)).expect("a record of the metadata");
+        }
+        Arc::new(image)
+    }
+
+    fn racks_of(topics: &Topics) -> Vec<Vec<&str>> {
+        let racks = &topics.by_name("t").expect("the topic").racks;
+        racks.iter().map(|racks| racks.iter().map(|rack| &**rack).collect()).collect()
+    }
+
+    const REPLICAS: &[&[i32]] = &[&[1, 2], &[2, 3], &[2]];
+
+    #[test]
+    fn racks_of_brokers_are_racks_of_partitions() {
+        let cluster = ClusterTopics::default();
+        let (none, some) = (image(&[None; 3], REPLICAS), image(&[Some("r1"), None, Some("r3")], REPLICAS));
+        assert_eq!(racks_of(&cluster.at(&none)), Vec::<Vec<&str>>::new());
+        assert_eq!(racks_of(&cluster.at(&some)), [vec!["r1"], vec!["r3"], vec![]]);
+        assert_eq!(changes(&none, &some).expect("racks that are new").changed, ["t"]);
+        // A broker that starts again elsewhere moves what it holds.
+        let moved = image(&[Some("r1"), Some("r2"), Some("r3")], REPLICAS);
+        assert_eq!(racks_of(&cluster.at(&moved)), [vec!["r1", "r2"], vec!["r2", "r3"], vec!["r2"]]);
+        assert_eq!(changes(&some, &moved).expect("a rack that is new").changed, ["t"]);
+        // So does a reassignment, while all racks stay.
+        let reassigned = image(&[Some("r1"), Some("r2"), Some("r3")], &[&[1, 3], &[2, 3], &[2]]);
+        assert_eq!(racks_of(&cluster.at(&reassigned)), [vec!["r1", "r3"], vec!["r2", "r3"], vec!["r2"]]);
+        assert_eq!(changes(&moved, &reassigned).expect("other replicas").changed, ["t"]);
+        assert_eq!(changes(&reassigned, &reassigned), None);
+    }
+
+    /// One heartbeat of the only member: the epoch it is told, and the racks of members that were written down.
+    fn beat(
+        shard: &mut Shard<GroupCoordinator>,
+        tick_ms: u64,
+        epoch: i32,
+        rack: Option<&str>,
+    ) -> (i32, Vec<Option<Text>>) {
+        let joins = epoch == 0;
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: "g".into(),
+            member_id: "m".into(),
+            member_epoch: epoch,
+            rack_id: rack.map(Text::from),
+            rebalance_timeout_ms: if joins { 60_000 } else { -1 },
+            subscribed_topic_names: joins.then(|| vec!["t".into()]),
+            topic_partitions: joins.then(Vec::new),
+            ..Default::default()
+        };
+        let request =
+            Request { client: Client::default(), version: 1, ask: Ask::ConsumerGroupHeartbeat(request) };
+        shard.handle(moment(tick_ms), ReplyTo(0), request);
+        let batch = shard.take_batch().unwrap_or_default();
+        let answers = shard.take_ready().into_iter().chain(batch.replies);
+        let epochs = answers.map(|(_, answer)| match answer {
+            Ok(Response::ConsumerGroupHeartbeat(answer)) if answer.error_code == 0 => answer.member_epoch,
+            other => panic!("{other:?}"),
+        });
+        let epochs: Vec<i32> = epochs.collect();
+        let [epoch] = *epochs else { panic!("one answer, not {epochs:?}") };
+        let written = batch.records.into_iter().map(|record| {
+            let record = GroupRecord::decode(record.key, record.value).expect("readable").expect("known");
+            record.value.map(|(value, _)| value)
+        });
+        let racks = written.filter_map(|value| match value {
+            Some(Value::ConsumerGroupMemberMetadata(member)) => Some(member.rack_id),
+            _ => None,
+        });
+        (epoch, racks.collect())
+    }
+
+    fn moment(tick_ms: u64) -> Moment {
+        let wall = TimestampMs(1_700_000_000_000 + i64::try_from(tick_ms).expect("a test's time"));
+        Moment { wall, tick_ms, chance: tick_ms }
+    }
+
+    #[test]
+    fn racks_reach_the_group() {
+        let cluster = ClusterTopics::default();
+        let before = image(&[Some("r1"), None, Some("r3")], REPLICAS);
+        let settings = Arc::new(Settings::default());
+        let coordinator = GroupCoordinator::new(settings, cluster.at(&before), BTreeMap::new());
+        let mut shard = Shard::new(coordinator, 1_048_588);
+        shard.loaded(moment(0));
+        let (first, racks) = beat(&mut shard, 1, 0, Some("r1"));
+        assert_eq!(racks, [Some(Text::from("r1"))], "the client's rack is written down");
+        assert_eq!(beat(&mut shard, 5000, first, None), (first, vec![]), "nothing has changed");
+        let after = image(&[Some("r1"), Some("r2"), Some("r3")], REPLICAS);
+        let news = changes(&before, &after).expect("a rack that is new");
+        shard.notice(moment(6000), Event::Topics(cluster.at(&after), Arc::new(news)));
+        let (second, racks) = beat(&mut shard, 10_000, first, None);
+        assert!(second > first, "a broker's rack makes the group compute anew");
+        assert_eq!(racks, []);
+        let (_, racks) = beat(&mut shard, 15_000, second, Some("r2"));
+        assert_eq!(racks, [Some(Text::from("r2"))]);
+    }
+}
