@@ -8,6 +8,7 @@ use dohle_tests_clients::client::{Client, JavaRelease, everything};
 use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::groups::scene::{Cast, LONG_PAUSE, Scene};
 use dohle_tests_clients::target::Target;
+use serde_json::json;
 
 const LATER_PARTITIONS: u64 = 4;
 
@@ -32,6 +33,44 @@ fn every_client() {
         casts.push(Cast::of(Client::OldJava(JavaRelease::R2_8_2), Classic, "sticky"));
     }
     life("every client", casts);
+}
+
+/// What Java's classic assignors give two members of twelve partitions, when the assignor says which.
+const RANGE: [[u64; 6]; 2] = [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]];
+const ROUNDROBIN: [[u64; 6]; 2] = [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11]];
+
+/// Java's four assignors of the classic protocol, which run in whoever leads the group: two members, one more, and the first one
+/// leaves. What every run has time for.
+#[test]
+fn java_assignors() {
+    let casts = classics(Client::Java, &["range", "roundrobin", "sticky", "cooperative-sticky"]);
+    let (_target, mut scene) = Scene::with_broker("Java's assignors", casts.clone());
+    scene.run_load();
+    scene.join_all("a", 1);
+    scene.join_all("a", 2);
+    scene.settle(2);
+    scene.join_all("a", 3);
+    scene.settle(3);
+    scene.leave_all(1);
+    scene.settle(2);
+    for cast in &casts {
+        scene.wait_for_group(&cast.group, "state", &json!("Stable"));
+        let said = scene.group(&cast.group);
+        scene.checks.equal(&said["assignor"], &json!(cast.assignor), format!("{}: assignor", cast.group));
+        let wanted = match cast.assignor {
+            "range" => RANGE,
+            "roundrobin" => ROUNDROBIN,
+            _ => continue,
+        };
+        let shares = scene.shares(&cast.group);
+        scene.checks.equal(shares, wanted.map(Vec::from).to_vec(), format!("{}: shares", cast.group));
+    }
+    scene.rest_load();
+    scene.drain();
+    scene.judge("members that come and go", true);
+    scene.committed_is_the_end("at the end");
+    scene.curtain();
+    scene.checks.finish(3 * casts.len() + 2);
 }
 
 #[test]

@@ -379,6 +379,18 @@ impl Scene {
         }
     }
 
+    /// The partitions of [`TOPIC`] that each member of a group owns, in the order of the first of them.
+    pub fn shares(&mut self, group: &str) -> Vec<Vec<u64>> {
+        self.refresh();
+        let number = |place: &Place| place.strip_prefix(TOPIC)?.strip_prefix('/')?.parse().ok();
+        let members = self.performers.iter().filter(|p| p.group == group && p.takes_part);
+        let mut shares: Vec<Vec<u64>> =
+            members.map(|p| p.ledger.held.iter().filter_map(number).collect()).collect();
+        shares.iter_mut().for_each(|share| share.sort_unstable());
+        shares.sort_unstable();
+        shares
+    }
+
     /// How many times members were told anything about their partitions, by member of the group that still takes part.
     pub fn told_of_partitions(&mut self, group: &str) -> BTreeMap<String, usize> {
         self.refresh();
