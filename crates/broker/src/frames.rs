@@ -92,8 +92,11 @@ impl FrameBuffer {
                     let full =
                         std::mem::replace(&mut self.bytes, BytesMut::with_capacity(PIECE.min(whole - have)));
                     let pieces = self.pieces.get_or_insert_default();
-                    pieces.bytes += full.len();
-                    pieces.full.push(full);
+                    // One that nothing was read into has been let go of.
+                    if !full.is_empty() {
+                        pieces.bytes += full.len();
+                        pieces.full.push(full);
+                    }
                     return;
                 }
                 whole.min(trusted).max(have + 1)
@@ -280,6 +283,9 @@ mod tests {
             let large = frame(&vec![9; size]);
             let mut at = 0;
             loop {
+                // A read that finds nothing.
+                buffer.fill(|_| ());
+                buffer.rest();
                 at += fill(&mut buffer, &large[at..], 10_000);
                 let taken = buffer.pieces.as_ref().map_or(0, |pieces| pieces.bytes) + buffer.bytes.capacity();
                 let earned = buffer.earned + buffer.earned / 8;

@@ -1,4 +1,4 @@
-//! What many groups weigh, and what a member costs in a large one. One process of its own, so that its memory can be measured.
+//! What many groups weigh. One process of its own, so that its memory can be measured.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -7,24 +7,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use dohle_coordinator::frame::{Moment, Record, ReplyTo, Shard};
-use dohle_coordinator::groups::{Ask, Client, GroupCoordinator, GroupRecord, Request, Response, Settings};
+use dohle_coordinator::frame::{Moment, Record, Shard};
+use dohle_coordinator::groups::{GroupCoordinator, GroupRecord, Settings};
 use dohle_coordinator::topics::Topics;
 use dohle_types::{Offset, TimestampMs};
 use dohle_wire::Text;
 use dohle_wire::messages as m;
 use m::group_metadata_value::MemberMetadata;
-use m::join_group_request::JoinGroupRequestProtocol;
 
 const MEBIBYTE: usize = 1024 * 1024;
 
-#[test]
-fn groups_are_light_and_large_ones_linear() {
-    ten_thousand_idle_groups_fit();
-    one_member_more_costs_a_line_each();
-}
-
 /// Each with two members and ten offsets, which is more than idle groups have.
+#[test]
 fn ten_thousand_idle_groups_fit() {
     let before = resident_bytes();
     let mut shard = shard();
@@ -77,73 +71,6 @@ fn group(number: usize) -> Vec<GroupRecord> {
         records.push(GroupRecord::put_at(key, m::OffsetCommitValue { offset: 7, ..Default::default() }, 4));
     }
     records
-}
-
-/// A thousand members, then one more: everyone is answered once, and only the leader is told of the others.
-fn one_member_more_costs_a_line_each() {
-    const MEMBERS: u64 = 1000;
-    let mut shard = shard();
-    shard.loaded(moment(0));
-    for number in 0..MEMBERS {
-        shard.handle(moment(number), ReplyTo(number), join(Text::new()));
-    }
-    let joined = answers(&mut shard);
-    assert_eq!(joined.len(), 1000);
-    let leader = joined[0].leader.clone();
-    let sync = m::SyncGroupRequest {
-        group_id: Text::from("g"),
-        generation_id: 1,
-        member_id: leader.clone(),
-        ..Default::default()
-    };
-    shard.handle(moment(100_001), ReplyTo(0), request(Ask::SyncGroup(sync)));
-    shard.take_batch();
-    shard.handle(moment(100_002), ReplyTo(MEMBERS), join(Text::new()));
-    for (number, member) in joined.iter().enumerate() {
-        shard.handle(moment(100_003), ReplyTo(number as u64), join(member.member_id.clone()));
-    }
-    let joined = answers(&mut shard);
-    assert_eq!(joined.len(), 1001);
-    assert_eq!(joined.iter().map(|answer| answer.members.len()).sum::<usize>(), 1001);
-    let of_leader = joined.iter().find(|answer| !answer.members.is_empty()).expect("a leader");
-    assert_eq!((of_leader.generation_id, &of_leader.leader), (2, &leader));
-}
-
-/// Time passes until somebody is answered.
-fn answers(shard: &mut Shard<GroupCoordinator>) -> Vec<m::JoinGroupResponse> {
-    let mut joined = Vec::new();
-    loop {
-        let replies = shard.take_batch().into_iter().flat_map(|batch| batch.replies);
-        joined.extend(replies.filter_map(|(_, answer)| match answer {
-            Ok(Response::JoinGroup(answer)) => Some(answer),
-            _ => None,
-        }));
-        if !joined.is_empty() {
-            return joined;
-        }
-        shard.advance(moment(shard.next_due().expect("a timer")));
-    }
-}
-
-fn join(member_id: Text) -> Request {
-    let protocol = JoinGroupRequestProtocol {
-        name: Text::from("range"),
-        metadata: subscription(),
-        ..Default::default()
-    };
-    request(Ask::JoinGroup(m::JoinGroupRequest {
-        group_id: Text::from("g"),
-        session_timeout_ms: 1_800_000,
-        rebalance_timeout_ms: 60_000,
-        member_id,
-        protocol_type: Text::from("consumer"),
-        protocols: vec![protocol],
-        ..Default::default()
-    }))
-}
-
-fn request(ask: Ask) -> Request {
-    Request { client: Client { id: Text::from("c"), host: Text::from("/127.0.0.1") }, version: 3, ask }
 }
 
 /// One topic, `t`, in the first version.
