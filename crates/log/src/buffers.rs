@@ -30,6 +30,8 @@ struct Shared {
 struct DeferredReads {
     begun: u64,
     running: BTreeSet<u64>,
+    /// Those up to this number that are still running have been waited for in vain.
+    slow: u64,
 }
 
 /// Leave to defer a read, until it is dropped.
@@ -87,6 +89,18 @@ impl ReadBuffers {
     /// Whether nothing is still being sent that was deferred up to `last`.
     pub(crate) fn are_sent(&self, last: u64) -> bool {
         self.deferred().running.first().is_none_or(|first| *first > last)
+    }
+
+    /// Notes that those up to `last` have been waited for long enough: nobody else waits for them.
+    pub(crate) fn are_slow(&self, last: u64) {
+        let mut deferred = self.deferred();
+        deferred.slow = deferred.slow.max(last);
+    }
+
+    /// Whether somebody is still being sent something who was waited for in vain.
+    pub(crate) fn has_slow(&self) -> bool {
+        let deferred = self.deferred();
+        deferred.running.first().is_some_and(|first| *first <= deferred.slow)
     }
 
     fn deferred(&self) -> MutexGuard<'_, DeferredReads> {

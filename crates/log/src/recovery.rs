@@ -315,16 +315,16 @@ impl Log {
             tracing::warn!(%damage, kept, lost, end = %self.end, "cutting a segment at a batch that is not right");
             let path = view.path(FileKind::Log);
             file.set_len(kept).map_err(failed("cutting", &path))?;
-        } else if trusted < Offset(i64::MAX) && may_have_room(view.size, self.settings.preallocate) {
-            // The process had no time to give back what it had asked for.
-            _ = file.set_len(view.size);
         }
         let base = self.segments[at].base;
         // What ends below is flushed, whatever has become of the process; but where the log ends, it may have died while it cut: the
         // size is then the page cache's, and behind it the device has records that would come back.
-        let may_be_half_cut = at + 1 == self.segments.len()
-            && trusted < Offset(i64::MAX)
-            && !cfg!(dohle_bug = "half_cut_believed");
+        let was_active = at + 1 == self.segments.len() && trusted < Offset(i64::MAX);
+        let may_be_half_cut = was_active && !cfg!(dohle_bug = "half_cut_believed");
+        if was_active && may_have_room(view.size, self.settings.preallocate) {
+            // The process had no time to give back what it had asked for.
+            _ = file.set_len(self.segments[at].size);
+        }
         if damage.is_some() || self.end > trusted || may_be_half_cut {
             self.dirty.note_written(base, &file);
         }

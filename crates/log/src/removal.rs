@@ -7,7 +7,8 @@
 //! links have, is left as it is and loses the name only.
 //!
 //! What is still being sent from a file needs its bytes, and holds it open. Nobody begins to send from one that has lost its name, so that those
-//! are waited for who were sending when its removal began; who takes longer than [`PATIENCE`] has it unlinked at once, not cut.
+//! are waited for who were sending when its removal began; who takes longer than [`PATIENCE`] has it unlinked at once, not cut. Such a one is waited
+//! for once: until it has ended all files go in one piece, so that a consumer that does not read keeps no space from being freed.
 
 use std::io;
 use std::path::Path;
@@ -67,12 +68,16 @@ pub(crate) fn remove_folder(
     disk.remove_dir_all(folder).map(|()| true)
 }
 
-/// Waits until nothing is sent any more that was being sent when this was called. Whether it came to that.
+/// Waits until nothing is sent any more that was being sent when this was called. Whether it came to that. Who was waited for in vain
+/// before is not waited for again.
 fn have_ended(readers: &ReadBuffers, patience: Duration) -> bool {
     let last = readers.last_deferred();
     let mut waited = Duration::ZERO;
     while !readers.are_sent(last) {
         if waited >= patience {
+            readers.are_slow(last);
+        }
+        if readers.has_slow() {
             return false;
         }
         thread::sleep(LOOK);
@@ -158,7 +163,13 @@ mod tests {
         );
         // One that takes its time is not waited for without end.
         assert!(!have_ended(&readers, 2 * LOOK));
+        // Nor twice: with this patience the test would never end.
+        assert!(!have_ended(&readers, Duration::MAX));
+        let another = readers.permit(2).expect("a third");
+        assert!(!have_ended(&readers, Duration::MAX), "whoever has come since");
         drop(later);
+        assert!(!have_ended(&readers, Duration::ZERO), "it is a new one that is waited for");
+        drop(another);
         assert!(have_ended(&readers, Duration::ZERO));
     }
 }

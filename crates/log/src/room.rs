@@ -5,7 +5,7 @@
 //!
 //! Bounds: [`STEP_MAX`], an eighth of what is written, and the size of a segment; none below [`ROOM_FROM`]. What is not used is given
 //! back when the segment is closed, when nothing was written to it for a while, when the log is left, and after a crash when
-//! the segment is verified.
+//! the log is opened.
 
 use dohle_env::DiskFile;
 

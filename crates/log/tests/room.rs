@@ -23,10 +23,15 @@ struct Real {
 }
 
 impl Real {
-    fn new() -> Self {
-        let mut world = World::new(1);
+    /// `None`, said aloud, where the file system sets no room aside.
+    fn new(mut world: World) -> Option<Self> {
         world.context.disk = Arc::new(RealDisk::new());
-        Self { world, folder: tempfile::tempdir().unwrap() }
+        let real = Self { world, folder: tempfile::tempdir().unwrap() };
+        let sets_room_aside = sets_room_aside(&real);
+        if !sets_room_aside {
+            println!("*** SKIPPED: THIS FILE SYSTEM SETS NO ROOM ASIDE");
+        }
+        sets_room_aside.then_some(real)
     }
 
     fn dir(&self) -> PathBuf {
@@ -67,11 +72,7 @@ fn append(log: &mut Log, bytes: u64) -> u64 {
 
 #[test]
 fn room_is_there_before_the_bytes_and_is_given_back() {
-    let real = Real::new();
-    if !sets_room_aside(&real) {
-        println!("SKIPPED: this file system sets no room aside");
-        return;
-    }
+    let Some(real) = Real::new(World::new(1)) else { return };
     let mut log = real.open(Recovery::UNKNOWN);
     append(&mut log, MIB / 2);
     _ = log.flush().unwrap();
@@ -92,7 +93,7 @@ fn room_is_there_before_the_bytes_and_is_given_back() {
     append(&mut log, MIB);
     let next = log.end_offset();
     assert!(beyond(&real.path(0)).1 > 0);
-    real_roll(&real, &mut log);
+    roll(&real, &mut log);
     assert_eq!(beyond(&real.path(0)).1, 0, "a segment that is closed gives it back");
 
     append(&mut log, 4 * MIB);
@@ -107,7 +108,7 @@ fn room_is_there_before_the_bytes_and_is_given_back() {
 }
 
 /// Closes the active segment: the next batch is one too much for it.
-fn real_roll(real: &Real, log: &mut Log) {
+fn roll(real: &Real, log: &mut Log) {
     let mut settings = real.world.settings.clone();
     settings.segment_bytes = u32::try_from(log.segments().last().unwrap().size).unwrap();
     log.set_settings(Arc::new(settings));
@@ -118,11 +119,7 @@ fn real_roll(real: &Real, log: &mut Log) {
 
 #[test]
 fn a_process_that_died_leaves_room_only_until_the_next_start() {
-    let real = Real::new();
-    if !sets_room_aside(&real) {
-        println!("SKIPPED: this file system sets no room aside");
-        return;
-    }
+    let Some(real) = Real::new(World::new(1)) else { return };
     let mut log = real.open(Recovery::UNKNOWN);
     let size = append(&mut log, 4 * MIB);
     _ = log.flush().unwrap();
@@ -136,12 +133,9 @@ fn a_process_that_died_leaves_room_only_until_the_next_start() {
 
 #[test]
 fn preallocated_segments_hold_their_room_until_they_are_closed() {
-    let mut real = Real::new();
-    (real.world.settings.preallocate, real.world.settings.segment_bytes) = (true, 4 << 20);
-    if !sets_room_aside(&real) {
-        println!("SKIPPED: this file system sets no room aside");
-        return;
-    }
+    let mut world = World::new(1);
+    (world.settings.preallocate, world.settings.segment_bytes) = (true, 4 << 20);
+    let Some(real) = Real::new(world) else { return };
     let mut log = real.open(Recovery::UNKNOWN);
     append(&mut log, MIB);
     let (len, room) = beyond(&real.path(0));
