@@ -25,6 +25,10 @@ const BUGS: &[(&str, &str)] = &[
         "closed_without_epochs",
         "the leader epochs of a closed segment are stored before nobody walks it any more",
     ),
+    (
+        "together_unflushed",
+        "a flush of the whole file system has returned before any log that shares it is told",
+    ),
     ("roll_before_names", "the name of a segment is durable before the next one is made"),
     ("retired_in_any_order", "retired segments go one after the other, the first one first"),
     ("cut_unsynced", "a log that was cut is flushed before it grows again"),

@@ -44,7 +44,7 @@ impl Suite {
 fn suites(root: &Path) -> Result<Vec<Suite>, String> {
     let proofs = ["schemas", "bytes", "config", "assignors"].map(|name| Suite::new(name, &["xtask", name]));
     let whole = units::apart(root)?.into_iter().map(|(name, package)| {
-        Suite::new(&name, &["cargo", "test", "--release", "--locked", "-p", &package])
+        Suite::new(&name, &["cargo", "test", "--release", "--locked", "--no-fail-fast", "-p", &package])
     });
     let strangers = [Suite::new("conformance-junit", &["xtask", "conformance", "--passed", "--jobs", "4"])];
     Ok(proofs.into_iter().chain(whole).chain(strangers).collect())

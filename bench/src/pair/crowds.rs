@@ -15,6 +15,9 @@ use crate::client::{self, Connection, Load, Moment, Topic};
 
 /// CreateTopics makes all partitions of a topic in one piece, which controllers limit.
 const PER_TOPIC: usize = 1_000;
+/// A producer sends what it has for all partitions of a broker in one request, as far as `max.request.size` goes. A fifth of a topic, so
+/// that five requests on their way have all of it.
+const PER_REQUEST: usize = 200;
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub fn ten_thousand_partitions(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
@@ -38,10 +41,10 @@ fn partitions(lab: &Lab, contestant: Contestant, count: usize) -> Outcome<Metric
     let created = start.elapsed();
     let start = Moment::now();
     for index in 0..count / per_topic {
-        // As many requests as partitions, each for the next one.
         let each = Load {
             record_size: 100,
             batch_size: 0,
+            batches_per_request: PER_REQUEST.min(per_topic),
             bytes: 100 * per_topic as u64,
             ..life.load(&STANDARD, 0.0)
         };

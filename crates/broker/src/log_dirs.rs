@@ -202,21 +202,31 @@ impl LogDirs {
 
     /// The topic whose folder has the name of `wanted`, if it is another one.
     fn other_topic(&self, name: &str, wanted: TopicPartition) -> Result<Option<TopicId>, LogError> {
-        match self.holds(&mut self.places(), name, wanted.partition)? {
+        match self.holds(name, wanted.partition)? {
             Holds::Topic(found) if found != wanted.topic => Ok(Some(found)),
             _ => Ok(None),
         }
     }
 
-    /// Which topic a place is of, read from its folder if it was not yet.
-    fn holds(&self, places: &mut Places, topic: &str, partition: PartitionIndex) -> Result<Holds, LogError> {
-        let Some(place) = places.get_mut(topic, partition) else { return Ok(Holds::Nameless) };
-        if place.holds == Holds::Unread {
+    /// Which topic a place is of, read from its folder if it was not yet. Other places are not locked while the disk is waited for.
+    fn holds(&self, topic: &str, partition: PartitionIndex) -> Result<Holds, LogError> {
+        loop {
+            let Some(place) = self.places().get(topic, partition).copied() else {
+                return Ok(Holds::Nameless);
+            };
+            if place.holds != Holds::Unread {
+                return Ok(place.holds);
+            }
             let held = self.directories[place.directory].held()?;
             let found = held.dir.topic_id(&held.dir.partition_path(topic, partition))?;
-            place.holds = found.map_or(Holds::Nameless, Holds::Topic);
+            let mut places = self.places();
+            // What took its place meanwhile says itself what it is.
+            if let Some(now) = places.get_mut(topic, partition)
+                && (now.directory, now.holds) == (place.directory, Holds::Unread)
+            {
+                now.holds = found.map_or(Holds::Nameless, Holds::Topic);
+            }
         }
-        Ok(place.holds)
     }
 
     /// Every partition in the directories that are served, by name.
@@ -288,12 +298,19 @@ impl LogDirs {
         id: TopicPartition,
         mark: FolderState,
     ) -> Result<Option<PathBuf>, LogError> {
-        // Locked for the whole of it: names of folders are given and taken by one thread at a time.
+        _ = self.holds(topic, id.partition)?;
+        // Locked for the rest of it: names of folders are given and taken by one thread at a time.
         let mut places = self.places();
-        if matches!(self.holds(&mut places, topic, id.partition)?, Holds::Topic(found) if found != id.topic) {
-            return Ok(None);
-        }
         let Some(place) = places.get(topic, id.partition) else { return Ok(None) };
+        match place.holds {
+            Holds::Topic(found) if found != id.topic => return Ok(None),
+            // Another folder has taken its place since it was read.
+            Holds::Unread => {
+                drop(places);
+                return self.put_aside(topic, id, mark);
+            }
+            Holds::Topic(_) | Holds::Nameless => {}
+        }
         let directory = self.directories[place.directory].held()?;
         let to = put_aside(&directory.dir, topic, id.partition, self.env.rng.uuid(), mark)?;
         places.remove(topic, id.partition);

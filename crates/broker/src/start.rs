@@ -119,7 +119,7 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
         log_dirs,
         alarm: Alarm::new(metadata_dir),
         assignments: Assignments::default(),
-        flusher: Flusher::start().map_err(StartError::Thread)?,
+        flusher: Flusher::start(env.clock.clone()).map_err(StartError::Thread)?,
         background: Background::new(env.clock.clone(), metrics.clone()),
         cleaner: Cleaner::default(),
         moves: Moves::default(),

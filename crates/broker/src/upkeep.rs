@@ -3,14 +3,14 @@
 //! Nothing here wakes while nothing happens.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_env::task;
-use dohle_log::Log;
 use dohle_log::names::FolderState;
+use dohle_log::{Closed, Log, LogError};
 use dohle_types::{ErrorCode, Offset, TopicPartition};
 use tracing::{error, warn};
 
@@ -23,8 +23,11 @@ use crate::{recovering, retention};
 /// [`PARTITIONS_PER_AGE`] partitions, whose lines are all written again when one has moved.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
 const PARTITIONS_PER_AGE: usize = 10_000;
-/// How many logs of a core are closed at a time, in the end.
-const CLOSED_TOGETHER: usize = 8;
+/// In the end, how many logs of a core are closed together, and how many such closings are under way. Of few each is closed for itself, and
+/// waits for nothing else that lies dirty in the file system. Each log has up to five files open meanwhile.
+const APART: (usize, usize) = (1, 8);
+const TOGETHER: (usize, usize) = (256, 2);
+const FEWEST_TOGETHER: usize = 64;
 /// Between two looks at a flush that a closing log waits for.
 const FLUSH_STEP: Duration = Duration::from_millis(1);
 
@@ -119,18 +122,25 @@ pub async fn close(core: &Rc<Core>) -> bool {
         task::sleep(FLUSH_STEP).await;
     }
     core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
+    let open = core.open_partitions();
+    let (together, at_a_time) = if open.len() < FEWEST_TOGETHER { APART } else { TOGETHER };
     let mut clean = true;
     let mut closing = VecDeque::new();
-    for partition in core.open_partitions() {
+    let mut logs = Vec::new();
+    for (n, partition) in open.iter().enumerate() {
         // What a flush has been started for comes back through the mailbox first.
         while partition.is_flushing() || partition.with_log(|log| log.is_compacting()) == Some(true) {
             task::sleep(FLUSH_STEP).await;
         }
-        let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) else { continue };
-        if closing.len() == CLOSED_TOGETHER {
-            clean &= closed(closing.pop_front()).await;
+        if let Some(log) = partition.take_log(ErrorCode::NotLeaderOrFollower) {
+            logs.push((partition.clone(), log));
         }
-        closing.push_back(task::spawn(close_one(core.clone(), partition, log)));
+        if logs.len() == together || n + 1 == open.len() {
+            if closing.len() == at_a_time {
+                clean &= closed(closing.pop_front()).await;
+            }
+            closing.push_back(task::spawn(close_logs(core.clone(), std::mem::take(&mut logs))));
+        }
     }
     while !closing.is_empty() {
         clean &= closed(closing.pop_front()).await;
@@ -146,16 +156,29 @@ async fn closed(closing: Option<task::JoinHandle<bool>>) -> bool {
     }
 }
 
-async fn close_one(core: Rc<Core>, partition: Rc<Partition>, log: Log) -> bool {
-    let folder = log.dir().to_owned();
-    match task::blocking(move || log.close()).await {
+async fn close_logs(core: Rc<Core>, logs: Vec<(Rc<Partition>, Log)>) -> bool {
+    let folders: Vec<_> = logs.iter().map(|(_, log)| log.dir().to_owned()).collect();
+    let (partitions, logs): (Vec<_>, Vec<_>) = logs.into_iter().unzip();
+    let ended = task::blocking(move || match logs.len() {
+        1 => logs.into_iter().map(Log::close).collect(),
+        _ => Log::close_together(logs),
+    });
+    let mut clean = true;
+    for ((partition, folder), closed) in partitions.iter().zip(&folders).zip(ended.await) {
+        clean &= note_closed(&core, partition, folder, closed);
+    }
+    clean
+}
+
+fn note_closed(core: &Core, partition: &Partition, folder: &Path, closed: Result<Closed, LogError>) -> bool {
+    match closed {
         Ok(closed) => {
             assert!(closed.recovery_point >= Offset::ZERO, "a closed log is stored up to its end");
-            core.shared().log_dirs.closed(&partition.name, partition.id, &folder, &closed);
+            core.shared().log_dirs.closed(&partition.name, partition.id, folder, &closed);
             true
         }
         // Its directory is marked by nobody, and recovered by whoever finds it again.
-        Err(_) if core.shared().log_dirs.is_lost(&folder) => true,
+        Err(_) if core.shared().log_dirs.is_lost(folder) => true,
         Err(problem) => {
             error!(partition = %partition.id, %problem, "a log could not be closed cleanly");
             false

@@ -7,23 +7,17 @@
 //! Many appends, one flush; one flush of a log at a time, so that they finish in order. A flush that fails is never tried
 //! again: the kernel may have dropped what it could not write, and the next flush would say that all is well.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dohle_config::Durability;
-use dohle_env::disk::{OpenMode, put_file};
-use dohle_env::{Disk, DiskFile};
+use dohle_env::DiskFile;
 use dohle_types::Offset;
 
-use crate::checkpoint::{
-    LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_epochs, encode_partition_metadata,
-};
-use crate::error::{FlushError, LogError, failed};
-use crate::folder_flushes::FolderFlushes;
+use crate::checkpoint::{encode_epochs, encode_partition_metadata};
+use crate::error::{FlushError, LogError};
 use crate::index::Indexes;
 use crate::log::Log;
-use crate::names::{FileKind, FileState, file_name};
-use crate::recovery::ignore_missing;
+use crate::storing::{Flush, Flushed};
 
 /// Proof that everything below `up_to` is stored as the log's durability asks: flushed, or with `Durability::Replicated` in the
 /// page cache. What acknowledges an append is made from one.
@@ -93,7 +87,7 @@ impl Dirty {
     }
 
     /// Whether storing it makes names in the folder.
-    fn makes_names(&self) -> bool {
+    pub fn makes_names(&self) -> bool {
         self.folder || self.metadata || self.epochs || !self.sealed.is_empty() || !self.snapshots.is_empty()
     }
 
@@ -116,25 +110,6 @@ pub(crate) struct FlushUnderway {
     pub names: bool,
     /// The segments whose index files it writes.
     pub sealed: Vec<Offset>,
-}
-
-/// A flush, to be run on a thread that may wait. Its result has to go back to the log.
-#[must_use]
-pub struct Flush {
-    disk: Arc<dyn Disk>,
-    dir: Arc<Path>,
-    work: Dirty,
-    epochs: Vec<u8>,
-    partition_metadata: Vec<u8>,
-    folders: FolderFlushes,
-}
-
-/// A flush that has returned; the log makes it a [`Durable`].
-#[derive(Debug)]
-#[must_use]
-pub struct Flushed {
-    /// The segments whose index files are stored now.
-    sealed: Vec<Offset>,
 }
 
 impl Log {
@@ -200,97 +175,4 @@ impl Log {
             None => Ok(self.durable()),
         }
     }
-}
-
-impl Flush {
-    /// Stores everything. The order does not matter: nothing counts before all of it is done.
-    pub fn run(self) -> Result<Flushed, FlushError> {
-        for (base, indexes) in &self.work.sealed {
-            self.write_file(*base, FileKind::OffsetIndex, &indexes.encode_offsets())?;
-            self.write_file(*base, FileKind::TimeIndex, &indexes.encode_times())?;
-            if indexes.aborted.is_empty() {
-                // What is there was of batches that are not, or was left half written by a process that was killed.
-                let path = self.path(*base, FileKind::TransactionIndex);
-                self.disk.remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
-            } else {
-                self.write_file(*base, FileKind::TransactionIndex, &indexes.encode_aborted())?;
-            }
-        }
-        for (offset, contents) in &self.work.snapshots {
-            self.write_file(*offset, FileKind::ProducerSnapshot, contents)?;
-        }
-        for (base, file) in &self.work.written {
-            let path = self.path(*base, FileKind::Log);
-            if !cfg!(dohle_bug = "flush_without_data") {
-                let _stored = file.sync_data().map_err(failed("flushing", &path))?;
-            }
-        }
-        if self.work.epochs {
-            let path = self.dir.join(LEADER_EPOCH_FILE);
-            put_file(self.disk.as_ref(), &path, &self.epochs).map_err(failed("replacing", &path))?;
-        }
-        if self.work.metadata {
-            let path = self.dir.join(PARTITION_METADATA_FILE);
-            write_over_synced(self.disk.as_ref(), &path, &self.partition_metadata)?;
-        }
-        if self.work.makes_names() && !cfg!(dohle_bug = "flush_without_names") {
-            let _stored = self.disk.sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
-        }
-        if self.work.parent
-            && !cfg!(dohle_bug = "flush_without_folder")
-            && let Some(parent) = self.dir.parent()
-        {
-            self.folders.flush(self.disk.as_ref(), parent).map_err(failed("flushing", parent))?;
-        }
-        Ok(Flushed { sealed: self.work.sealed.iter().map(|(base, _)| *base).collect() })
-    }
-
-    fn path(&self, base: Offset, kind: FileKind) -> PathBuf {
-        self.dir.join(file_name(base, kind, FileState::Live))
-    }
-
-    fn write_file(&self, base: Offset, kind: FileKind, contents: &[u8]) -> Result<(), LogError> {
-        self.write(&self.path(base, kind), contents)
-    }
-
-    fn write(&self, path: &Path, contents: &[u8]) -> Result<(), LogError> {
-        write_synced(self.disk.as_ref(), path, contents)
-    }
-}
-
-/// Writes a small file whole, in place; whoever reads it after a crash can tell half of it.
-pub(crate) fn write_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
-    if contents.is_empty() {
-        // As the index of a short segment. Of a file that is new there is nothing to store but its name.
-        match disk.open(path, OpenMode::CreateNew) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => return made.map(drop).map_err(failed("making", path)),
-        }
-    }
-    let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
-    empty(file.as_ref()).map_err(failed("emptying", path))?;
-    finish_synced(file.as_ref(), path, contents)
-}
-
-/// Writes `partition.metadata` once more, which has the same length each time and was written when the folder was made.
-fn write_over_synced(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
-    let file = disk.open(path, OpenMode::Create).map_err(failed("making", path))?;
-    if file.len().map_err(failed("looking at", path))? > contents.len() as u64 {
-        file.set_len(0).map_err(failed("emptying", path))?;
-    }
-    finish_synced(file.as_ref(), path, contents)
-}
-
-fn finish_synced(file: &dyn DiskFile, path: &Path, contents: &[u8]) -> Result<(), LogError> {
-    file.write_all_at(&[std::io::IoSlice::new(contents)], 0).map_err(failed("writing", path))?;
-    if !cfg!(dohle_bug = "index_unsynced") {
-        let _stored = file.sync_data().map_err(failed("flushing", path))?;
-    }
-    Ok(())
-}
-
-/// Has nothing in a file. One that has nothing is left alone: ext4 writes a file back as soon as it is closed that was cut to nothing before,
-/// each for itself and long before it is flushed.
-pub(crate) fn empty(file: &dyn DiskFile) -> std::io::Result<()> {
-    if file.len()? > 0 { file.set_len(0) } else { Ok(()) }
 }

@@ -85,56 +85,12 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::channel;
 
-    use dohle_env::disk::{DiskLock, Entry, Metadata, OpenMode, SimDisk, Space, Synced};
-    use dohle_env::{DiskFile, thread};
+    use dohle_env::disk::{Asked, AskingDisk, SimDisk};
+    use dohle_env::thread;
 
     use super::*;
-
-    /// Says that a flush of a folder has begun, and ends it as it is told.
-    struct Told {
-        disk: SimDisk,
-        begun: Mutex<Sender<()>>,
-        ends: Mutex<Receiver<bool>>,
-    }
-
-    impl Disk for Told {
-        fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-            self.disk.open(path, mode)
-        }
-        fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-            self.disk.create_dir_all(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-            self.disk.list(path)
-        }
-        fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-            self.disk.metadata(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.disk.rename(from, to)
-        }
-        fn remove_file(&self, path: &Path) -> io::Result<()> {
-            self.disk.remove_file(path)
-        }
-        fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-            self.disk.remove_dir_all(path)
-        }
-        fn space(&self, path: &Path) -> io::Result<Space> {
-            self.disk.space(path)
-        }
-        fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-            self.disk.lock(path)
-        }
-        fn sync_dir(&self, path: &Path) -> io::Result<Synced> {
-            self.begun.lock().expect("whole").send(()).expect("somebody waits");
-            match self.ends.lock().expect("whole").recv().expect("told") {
-                true => self.disk.sync_dir(path),
-                false => Err(io::ErrorKind::StorageFull.into()),
-            }
-        }
-    }
 
     fn waiting(flushes: &FolderFlushes) -> usize {
         flushes.0.rounds()[Path::new("/data")].waiting
@@ -146,7 +102,19 @@ mod tests {
         disk.create_dir_all(Path::new("/data")).expect("a folder");
         let (begun, has_begun) = channel();
         let (end, ends) = channel();
-        let disk = Arc::new(Told { disk, begun: Mutex::new(begun), ends: Mutex::new(ends) });
+        let (begun, ends) = (Mutex::new(begun), Mutex::new(ends));
+        // Says that a flush of a folder has begun, and ends it as it is told.
+        let told = move |asked, _: &Path| {
+            if asked != Asked::FlushFolder {
+                return Ok(());
+            }
+            begun.lock().expect("whole").send(()).expect("somebody waits");
+            match ends.lock().expect("whole").recv().expect("told") {
+                true => Ok(()),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        };
+        let disk = Arc::new(AskingDisk::new(Arc::new(disk), told));
         let flushes = FolderFlushes::default();
         let start = |name: &str| {
             let (disk, flushes, (done, is_done)) = (disk.clone(), flushes.clone(), channel());

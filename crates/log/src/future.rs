@@ -34,11 +34,11 @@ pub use self::reach::end_of;
 use self::walk::Walk;
 use crate::checkpoint::{LEADER_EPOCH_FILE, PARTITION_METADATA_FILE, encode_partition_metadata};
 use crate::error::{LogError, failed};
-use crate::flush::write_synced;
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name, parse_file_name};
 use crate::recovery::ignore_missing;
 use crate::source::Source;
+use crate::storing::write_synced;
 
 /// What is copied at once, and paced.
 const CHUNK_BYTES: usize = 256 << 10;

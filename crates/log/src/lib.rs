@@ -21,6 +21,7 @@ mod aborted;
 mod append;
 mod buffers;
 pub mod checkpoint;
+mod closing;
 mod compaction;
 mod damage;
 mod deferred;
@@ -49,6 +50,7 @@ mod room;
 mod segment;
 mod snapshot;
 mod source;
+mod storing;
 mod survey;
 mod tail;
 mod truncate;
@@ -57,6 +59,7 @@ mod verifying;
 pub use aborted::{AbortedFound, AbortedSearch};
 pub use append::Appended;
 pub use buffers::ReadBuffers;
+pub use closing::Closed;
 pub use compaction::{
     CancelSign, CleanedGroup, Compaction, CompactionCounts, CompactionError, Dirtiness, Examination, KeyMap,
     Pace, RecordCounts, Swap, Swapped,
@@ -64,7 +67,7 @@ pub use compaction::{
 pub use damage::Damage;
 pub use deferred::Deferred;
 pub use error::{AppendError, DeleteRecordsError, FlushError, LogError, ReadError};
-pub use flush::{Durable, Flush, Flushed};
+pub use flush::Durable;
 pub use folder_flushes::FolderFlushes;
 pub use glance::due_at_a_glance;
 pub use index::AbortedTransaction;
@@ -75,6 +78,6 @@ pub use read::{ColdRead, ColdResult, Read, Slice};
 pub use recovery::Recovery;
 pub use removal::Between;
 pub use retention::{Cleaned, Cleanup, Maintenance};
+pub use storing::{Flush, Flushed};
 pub use tail::{MAX_TAIL_BYTES, TailBudget};
-pub use truncate::Closed;
 pub use verifying::Verifying;

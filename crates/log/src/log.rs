@@ -15,12 +15,13 @@ use crate::compaction::Underway;
 use crate::damage::Quarantine;
 use crate::epochs::Epochs;
 use crate::error::{LogError, failed};
-use crate::flush::{Dirty, Durable, FlushUnderway, empty};
+use crate::flush::{Dirty, Durable, FlushUnderway};
 use crate::folder_flushes::FolderFlushes;
 use crate::names::{FileKind, FileState, file_name};
 use crate::producers::Producers;
 use crate::retention::Garbage;
 use crate::segment::{Segment, SegmentView};
+use crate::storing::empty;
 use crate::tail::{Tail, TailBudget};
 use crate::verifying::Verifying;
 

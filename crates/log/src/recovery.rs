@@ -22,9 +22,9 @@ use dohle_env::disk::OpenMode;
 use dohle_types::{Offset, TimestampMs, Uuid};
 
 use crate::checkpoint::{LEADER_EPOCH_FILE, encode_partition_metadata, read_epochs, read_partition_metadata};
+use crate::closing::Closed;
 use crate::epochs::Epochs;
 use crate::error::{LogError, ReadError, failed};
-use crate::flush::empty;
 use crate::frame::{HEADER_WINDOW_BYTES, SCAN_WINDOW_BYTES, Scanner};
 use crate::leftovers::{SegmentFiles, remove_indexes_of_nothing, survey};
 use crate::log::{Log, LogContext};
@@ -32,7 +32,7 @@ use crate::names::FileKind;
 use crate::rewrite::Rewrite;
 use crate::room::may_have_room;
 use crate::segment::{Largest, Segment};
-use crate::truncate::Closed;
+use crate::storing::empty;
 use crate::verifying::Progress;
 
 /// What is known about a log before it is opened.

@@ -1,8 +1,6 @@
-//! Going back: truncation, starting over, closing, deleting.
+//! Going back: truncation and starting over.
 //!
 //! What is cut off is cut durably, from the end backwards, so that no crash leaves a hole with records behind it.
-
-use std::path::PathBuf;
 
 use dohle_env::disk::OpenMode;
 use dohle_types::{Offset, TimestampMs};
@@ -10,21 +8,9 @@ use dohle_types::{Offset, TimestampMs};
 use crate::error::{LogError, ReadError, failed};
 use crate::frame::HEADER_WINDOW_BYTES;
 use crate::log::Log;
-use crate::names::{FileKind, FolderState, marked_folder_name, parse_folder_name};
+use crate::names::FileKind;
 use crate::recovery::{ignore_missing, storage};
 use crate::segment::Largest;
-
-/// An active segment up to this size is walked by its headers in a millisecond or two when its log is opened.
-const SHORT_WALK_BYTES: u64 = 1 << 20;
-
-/// Where a log stood when it was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// For `recovery-point-offset-checkpoint`: the end of the log.
-    pub recovery_point: Offset,
-    /// For `log-start-offset-checkpoint`.
-    pub log_start: Offset,
-}
 
 impl Log {
     /// Cuts off everything from the batch that holds `offset` on. Durable when it returns.
@@ -184,75 +170,5 @@ impl Log {
             let _stored = self.disk().sync_dir(&self.dir).map_err(failed("flushing", &self.dir))?;
         }
         Ok(())
-    }
-
-    /// Stores everything, with indexes and a snapshot of the producers, so that the next start has nothing to verify. Refused
-    /// while a compaction runs: cancel it and wait until it has ended.
-    ///
-    /// Once all logs of a directory are closed and the checkpoints are stored, `.kafka_cleanshutdown` may be written.
-    pub fn close(mut self) -> Result<Closed, LogError> {
-        self.check_usable()?;
-        if self.compaction.is_running() {
-            return Err(LogError::Busy { path: self.dir.to_path_buf() });
-        }
-        if self.end > self.start || !self.snapshots.is_empty() {
-            self.snapshot_producers(self.end);
-        }
-        self.give_back_room();
-        let active = self.segments.back_mut().expect("a log has an active segment");
-        if active.indexes.is_some() && active.size > 0 {
-            let sealed = (active.base, active.seal());
-            self.dirty.sealed.push(sealed);
-        }
-        // After a clean stop nobody walks the active segment for them.
-        self.dirty.epochs |= self.dirty.epochs_behind.is_some();
-        let _stored = self.flush()?;
-        Ok(Closed { recovery_point: self.end, log_start: self.start })
-    }
-
-    /// As [`Log::close`], for a log that may not have changed since it was opened: what the next opening makes anew in no time (the
-    /// indexes of a short segment, a leader epoch in which nothing was written) is not stored then. Records without an index file
-    /// are not left so: Kafka takes that for damage.
-    pub fn leave(self) -> Result<Closed, LogError> {
-        self.check_usable()?;
-        let has_index = self.has_index_files()?;
-        let active = self.segments.back().expect("a log has an active segment");
-        let is_cheap = active.indexes.is_none() || active.size <= SHORT_WALK_BYTES;
-        let has_epochs = self.dirty.epochs_behind.is_none_or(|start| start >= self.end);
-        let is_flushed = self.flushing.is_none() && self.recovery_point == self.end;
-        let is_stored = is_flushed && has_epochs && self.dirty.has_no_files();
-        if self.end == self.found_end && is_cheap && has_index && is_stored && !self.compaction.is_running() {
-            return Ok(Closed { recovery_point: self.end, log_start: self.start });
-        }
-        self.close()
-    }
-
-    /// Whether the active segment's index files are there, if it has records.
-    fn has_index_files(&self) -> Result<bool, LogError> {
-        let active = self.segments.back().expect("a log has an active segment");
-        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
-            let path = self.path(active.base, kind);
-            let is_there = || self.disk().metadata(&path).map_err(failed("looking for", &path));
-            if active.size > 0 && is_there()?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Renames the folder to `<name>.<unique>-delete`, durably. The caller removes it after `file.delete.delay.ms`.
-    pub fn delete(self) -> Result<PathBuf, LogError> {
-        let name = self.dir.file_name().and_then(|name| name.to_str()).and_then(parse_folder_name);
-        let Some((topic, partition, _)) = name else {
-            return Err(LogError::corrupt(&self.dir, "the folder's name is not a topic and a partition"));
-        };
-        let unique = self.context.rng.uuid();
-        let renamed =
-            self.dir.with_file_name(marked_folder_name(topic, partition, unique, FolderState::Deleted));
-        self.disk().rename(&self.dir, &renamed).map_err(failed("renaming", &self.dir))?;
-        if let Some(parent) = self.dir.parent() {
-            let _stored = self.disk().sync_dir(parent).map_err(failed("flushing", parent))?;
-        }
-        Ok(renamed)
     }
 }

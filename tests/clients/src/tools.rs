@@ -12,7 +12,7 @@ use crate::process::{Conversation, Process};
 const TOOL_LIMIT: Duration = Duration::from_secs(90);
 
 /// The tools by the names that scripts use.
-const CLASSES: [(&str, &str); 29] = [
+const CLASSES: [(&str, &str); 30] = [
     ("TopicCommand", "org.apache.kafka.tools.TopicCommand"),
     ("ConfigCommand", "kafka.admin.ConfigCommand"),
     ("ProducerPerformance", "org.apache.kafka.tools.ProducerPerformance"),
@@ -42,6 +42,7 @@ const CLASSES: [(&str, &str); 29] = [
     ("DelegationTokenCommand", "org.apache.kafka.tools.DelegationTokenCommand"),
     ("TransactionsCommand", "org.apache.kafka.tools.TransactionsCommand"),
     ("StreamsResetter", "org.apache.kafka.tools.StreamsResetter"),
+    ("VerifiableConsumer", "org.apache.kafka.tools.VerifiableConsumer"),
 ];
 
 #[derive(Debug)]

@@ -67,6 +67,11 @@ fn performance_in_groups() {
 }
 
 #[test]
+fn verifiable_consumer() {
+    prepared("verifiable-consumer", 12, &[]);
+}
+
+#[test]
 fn client_metrics() {
     script("client-metrics", 20);
 }

@@ -13,4 +13,6 @@ pub mod differences;
 pub mod door;
 pub mod golden;
 pub mod numbered;
+pub mod offsets;
 pub mod run;
+pub mod within;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use dohle_tests_clients::target::{Given, Target};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
+use dohle_tests_protocol::offsets::Committer;
 use dohle_types::ErrorCode;
 use dohle_wire::messages as m;
 use m::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use m::{offset_commit_request as commit, offset_fetch_request as fetch};
 
 const IN_TIME: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
@@ -20,71 +20,22 @@ const FOLLOWED: Duration = Duration::from_millis(500);
 const TOPIC: i8 = 2;
 const OFFSETS: &str = "__consumer_offsets";
 
+fn connect(target: &Target) -> Committer {
+    Committer(Connection::open(target.bootstrap().parse().expect("an address")))
+}
+
 struct Groups {
     target: Target,
-    client: Connection,
+    client: Committer,
 }
 
 impl Groups {
     fn start(settings: &[(&str, &str)]) -> Self {
         let settings = [&[("offsets.topic.num.partitions", "1")], settings].concat();
         let target = Target::with(Given::ByFile, &settings);
-        let mut client = Connection::open(target.bootstrap().parse().expect("an address"));
-        numbered::create(&mut client, "t", 1);
+        let mut client = connect(&target);
+        numbered::create(&mut client.0, "t", 1);
         Self { target, client }
-    }
-
-    fn commit(&mut self, group: &str, offset: i64) -> ErrorCode {
-        let partition =
-            commit::OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
-        let topic = commit::OffsetCommitRequestTopic {
-            name: "t".into(),
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = m::OffsetCommitRequest {
-            group_id: group.into(),
-            generation_id_or_member_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let answer = self.client.ask(&request, 9).expect("an answer");
-        ErrorCode::from_code(answer.topics[0].partitions[0].error_code).expect("a known code")
-    }
-
-    /// Commits until it is taken; what it was told before.
-    fn commit_at_last(&mut self, group: &str, offset: i64) -> Vec<ErrorCode> {
-        let until = Instant::now() + IN_TIME;
-        let mut told = Vec::new();
-        loop {
-            let find = m::FindCoordinatorRequest { key: group.into(), ..Default::default() };
-            self.client.ask(&find, 3).expect("an answer");
-            match self.commit(group, offset) {
-                ErrorCode::None => return told,
-                code => told.push(code),
-            }
-            assert!(Instant::now() < until, "{told:?}");
-            std::thread::sleep(POLL);
-        }
-    }
-
-    fn committed(&mut self, group: &str) -> Result<i64, ErrorCode> {
-        let topic = fetch::OffsetFetchRequestTopics {
-            name: "t".into(),
-            partition_indexes: vec![0],
-            ..Default::default()
-        };
-        let asked = fetch::OffsetFetchRequestGroup {
-            group_id: group.into(),
-            topics: Some(vec![topic]),
-            ..Default::default()
-        };
-        let request = m::OffsetFetchRequest { groups: vec![asked], ..Default::default() };
-        let answer = self.client.ask(&request, 8).expect("an answer");
-        match ErrorCode::from_code(answer.groups[0].error_code).expect("a known code") {
-            ErrorCode::None => Ok(answer.groups[0].topics[0].partitions[0].committed_offset),
-            code => Err(code),
-        }
     }
 
     fn configure(&mut self, topic: &str, name: &str, value: &str) {
@@ -96,7 +47,7 @@ impl Groups {
             ..Default::default()
         };
         let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-        let answer = self.client.ask(&request, 1).expect("an answer");
+        let answer = self.client.0.ask(&request, 1).expect("an answer");
         assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
     }
 }
@@ -105,36 +56,36 @@ impl Groups {
 #[test]
 fn groups_end_with_the_topic_that_keeps_them() {
     let mut groups = Groups::start(&[]);
-    groups.commit_at_last("g", 7);
-    groups.commit_at_last("other", 8);
+    groups.client.commit_at_last("g", 7);
+    groups.client.commit_at_last("other", 8);
     let names = vec![OFFSETS.into()];
     let request = m::DeleteTopicsRequest { topic_names: names, timeout_ms: 10_000, ..Default::default() };
-    assert_eq!(groups.client.ask(&request, 5).expect("an answer").responses[0].error_code, 0);
+    assert_eq!(groups.client.0.ask(&request, 5).expect("an answer").responses[0].error_code, 0);
     let until = Instant::now() + IN_TIME;
-    while groups.committed("g") != Err(ErrorCode::NotCoordinator) {
+    while groups.client.committed("g") != Err(ErrorCode::NotCoordinator) {
         assert!(Instant::now() < until, "the coordinator goes on without its partition");
         std::thread::sleep(POLL);
     }
-    assert_eq!(groups.commit("g", 9), ErrorCode::NotCoordinator);
-    let told = groups.commit_at_last("g", 9);
+    assert_eq!(groups.client.commit("g", 9), ErrorCode::NotCoordinator);
+    let told = groups.client.commit_at_last("g", 9);
     let passing =
         [ErrorCode::NotCoordinator, ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorLoadInProgress];
     assert!(told.iter().all(|code| passing.contains(code)), "{told:?}");
-    assert_eq!((groups.committed("g"), groups.committed("other")), (Ok(9), Ok(-1)));
+    assert_eq!((groups.client.committed("g"), groups.client.committed("other")), (Ok(9), Ok(-1)));
 }
 
 /// `min.insync.replicas` beyond the number of replicas asks for all of them, no more.
 #[test]
 fn a_topic_of_one_replica_needs_one() {
     let mut groups = Groups::start(&[]);
-    groups.commit_at_last("g", 7);
+    groups.client.commit_at_last("g", 7);
     groups.configure(OFFSETS, "min.insync.replicas", "2");
     groups.configure("t", "min.insync.replicas", "2");
     // The broker follows its metadata a moment later.
     let until = Instant::now() + FOLLOWED;
     for offset in 8.. {
-        assert_eq!(groups.commit("g", offset), ErrorCode::None);
-        let produced = numbered::produce(&mut groups.client, "t", 0, offset, 100);
+        assert_eq!(groups.client.commit("g", offset), ErrorCode::None);
+        let produced = numbered::produce(&mut groups.client.0, "t", 0, offset, 100);
         assert_eq!(produced.map(|(code, _)| code), Some(0));
         if Instant::now() > until {
             break;
@@ -147,16 +98,16 @@ fn a_topic_of_one_replica_needs_one() {
 fn the_smallest_buffer_loads_every_group() {
     const GROUPS: i64 = 200;
     let mut groups = Groups::start(&[("offsets.load.buffer.size", "1")]);
-    groups.commit_at_last("g0", 0);
+    groups.client.commit_at_last("g0", 0);
     for number in 1..GROUPS {
-        assert_eq!(groups.commit(&format!("g{number}"), number), ErrorCode::None);
+        assert_eq!(groups.client.commit(&format!("g{number}"), number), ErrorCode::None);
     }
     groups.target.kill();
     groups.target.restart();
-    groups.client = Connection::open(groups.target.bootstrap().parse().expect("an address"));
-    groups.commit_at_last("g0", GROUPS);
+    groups.client = connect(&groups.target);
+    groups.client.commit_at_last("g0", GROUPS);
     for number in 1..GROUPS {
-        assert_eq!(groups.committed(&format!("g{number}")), Ok(number));
+        assert_eq!(groups.client.committed(&format!("g{number}")), Ok(number));
     }
-    assert_eq!(groups.committed("g0"), Ok(GROUPS));
+    assert_eq!(groups.client.committed("g0"), Ok(GROUPS));
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use dohle_coordinator::frame::{Answer, Coordinator, Job, Moment, ReplyTo, Shard};
 use dohle_env::{Tick, task};
 use dohle_types::{ErrorCode, TopicPartition};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
 use super::append::batches;
@@ -34,6 +34,9 @@ pub struct Active<C: Hosted> {
     ended: Cell<bool>,
     /// What the node's [`super::memory`] knows that it keeps.
     kept: Cell<usize>,
+    /// Who releases replies has found none with a deadline, and is to be told of the next one.
+    unwatched: Cell<bool>,
+    has_come: Notify,
 }
 
 struct State<C: Coordinator> {
@@ -104,6 +107,8 @@ impl<C: Hosted> Active<C> {
             state: RefCell::new(state),
             ended: Cell::new(false),
             kept: Cell::new(0),
+            unwatched: Cell::new(false),
+            has_come: Notify::new(),
         })
     }
 
@@ -212,6 +217,7 @@ impl<C: Hosted> Active<C> {
         let linger = C::host(core).terms.linger;
         if state.gathering_since.is_none() {
             state.gathering_since = Some(core.env().clock.tick());
+            self.watch();
         }
         let now = state.shard.is_full() || linger == host::Linger::None || state.waits_for_nothing();
         let gathers = state.releasing && linger == host::Linger::Turn && state.shard.has_records();
@@ -285,6 +291,7 @@ impl<C: Hosted> Active<C> {
             return last.release(core);
         }
         state.unreleased.push_back(last);
+        self.watch();
         if !std::mem::replace(&mut state.releasing, true) {
             task::spawn(release(self.clone(), core.clone()));
         }
@@ -295,6 +302,13 @@ impl<C: Hosted> Active<C> {
         let gathered = !self.state.borrow().append_planned;
         if gathered {
             self.append(core);
+        }
+    }
+
+    /// There is a reply with a deadline.
+    fn watch(&self) {
+        if self.unwatched.take() {
+            self.has_come.notify_one();
         }
     }
 
@@ -351,10 +365,16 @@ async fn release<C: Hosted>(active: Rc<Active<C>>, core: Rc<Core>) {
             continue;
         };
         let answer = loop {
-            let deadline = active.next_deadline(&core, &front);
-            let wait = deadline.map(|deadline| deadline.since(core.env().clock.tick()));
-            let Some(wait) = wait else { break (&mut stored).await };
-            match task::timeout(wait, &mut stored).await {
+            let Some(deadline) = active.next_deadline(&core, &front) else {
+                // Nobody waits with a deadline: all were told, or nobody asked. Whoever comes now does.
+                active.unwatched.set(true);
+                tokio::select! {
+                    biased;
+                    answer = &mut stored => break answer,
+                    () = active.has_come.notified() => continue,
+                }
+            };
+            match task::timeout(deadline.since(core.env().clock.tick()), &mut stored).await {
                 Ok(answer) => break answer,
                 Err(task::Elapsed) => active.refuse_late(&core, &mut front),
             }

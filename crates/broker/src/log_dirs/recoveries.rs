@@ -78,7 +78,7 @@ impl LogDirs {
         let found = self.partitions();
         for (topic, partition) in found.into_iter().filter(|(topic, partition)| !is_known(topic, *partition))
         {
-            let holds = self.holds(&mut self.places(), &topic, partition);
+            let holds = self.holds(&topic, partition);
             let held = match holds {
                 Ok(Holds::Topic(id)) => id,
                 _ => TopicId::default(),

@@ -19,9 +19,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
+use super::{Disk, DiskFile, DiskLock, Entry, FileSystem, Metadata, OpenMode, Space, Synced};
 
 /// What the first failure was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,6 +198,8 @@ fn is_of_this_process(error: &io::Error) -> bool {
 pub struct GuardedDisk {
     disk: Arc<dyn Disk>,
     guard: Arc<Guard>,
+    /// Held since before the first write; none any more once it has told of a failure, as it tells of each only once.
+    whole: Mutex<Option<Box<dyn FileSystem>>>,
 }
 
 impl GuardedDisk {
@@ -209,7 +211,9 @@ impl GuardedDisk {
             under_way: AtomicUsize::new(0),
             tell: OnceLock::new(),
         });
-        Self { disk, guard }
+        // One that cannot be asked is one that cannot be flushed as a whole.
+        let whole = Mutex::new(disk.file_system(root).unwrap_or_default());
+        Self { disk, guard, whole }
     }
 
     pub fn guard(&self) -> &Arc<Guard> {
@@ -274,6 +278,20 @@ impl Disk for GuardedDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<Synced> {
         self.guard.change("flushing", path, || self.disk.sync_dir(path))
+    }
+
+    /// A failure is nobody's yet: it may be another program's. The flushes of the single files say whose it is, from now on.
+    fn sync_all(&self) -> Option<Synced> {
+        let _under_way = UnderWay::begin(&self.guard.under_way);
+        self.guard.check().ok()?;
+        let mut whole = self.whole.lock().expect("nothing panics while it is locked");
+        match whole.as_ref()?.sync() {
+            Ok(synced) => self.guard.check().ok().map(|()| synced),
+            Err(_) => {
+                *whole = None;
+                None
+            }
+        }
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -395,6 +413,27 @@ mod tests {
         });
         slow.expect_err("it was done after the failure");
         assert!(guard.is_over());
+    }
+
+    #[test]
+    fn a_flush_of_the_whole_that_fails_is_the_last_one_and_the_files_say_whose_it_was() {
+        let disk = SimDisk::new(1);
+        let door = guarded(&disk);
+        let open = |name: &str| door.open(&Path::new("/data").join(name), OpenMode::Create).expect("a file");
+        let write = |file: &Arc<dyn DiskFile>| file.write_all_at(&[IoSlice::new(b"x")], 0).expect("written");
+        let files: Vec<_> = (0..8).map(|n| open(&n.to_string())).collect();
+        files.iter().for_each(write);
+        assert!(door.sync_all().is_some());
+        files.iter().for_each(write);
+        disk.fail_at(disk.operations(), Fault::Io);
+        assert!(door.sync_all().is_none(), "it fails");
+        assert!(door.guard().failure().is_none(), "of whom is not known yet");
+        assert!(door.sync_all().is_none(), "never again: it has told what it knew");
+        let failed = files.iter().filter(|file| file.sync_data().is_err()).count();
+        assert!(failed > 0 && door.guard().failure().is_some());
+        disk.kill();
+        let anew = guarded(&disk);
+        assert!(anew.sync_all().is_some() && door.sync_all().is_none());
     }
 
     #[test]

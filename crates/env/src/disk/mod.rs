@@ -10,9 +10,11 @@
 //! - after a sync has failed, the file's unsynced bytes may be lost, though they are still read, by the next process too: the kernel
 //!   takes them for clean. Syncing again stores only what was written since, be it the same bytes once more.
 
+mod asking;
 mod guarded;
 mod real;
 mod sim;
+mod whole;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -21,9 +23,11 @@ use std::sync::Arc;
 
 use dohle_types::TimestampMs;
 
+pub use asking::{Asked, AskingDisk};
 pub use guarded::{DiskFailure, Guard, GuardedDisk};
 pub use real::RealDisk;
 pub use sim::{Fault, Lie, SimDisk};
+pub use whole::FileSystem;
 
 /// Raises the number of files that this process may have open as far as it is allowed to, as the JVM does. Gives that number.
 pub fn raise_open_file_limit() -> usize {
@@ -106,6 +110,17 @@ pub trait Disk: Send + Sync {
     /// ends. Fails with `WouldBlock` while another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
 
+    /// The file system that a folder lies in, where it can be flushed as a whole and tells of all that could not be written since.
+    fn file_system(&self, _folder: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        Ok(None)
+    }
+
+    /// Makes everything durable that was written through this door, and what others wrote to the same file system with it. `None` where
+    /// that cannot be done, or has failed: each file's own flush then tells what is so, of those that are still open since they were written.
+    fn sync_all(&self) -> Option<Synced> {
+        None
+    }
+
     /// What may end all use of this door to the disk, where there is such a thing.
     fn guard(&self) -> Option<&Arc<Guard>> {
         None
@@ -166,6 +181,15 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result
 /// As [`replace_file`], for a caller that syncs the folder for several names at once: until then a crash may bring the old
 /// contents back.
 pub fn put_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()> {
+    let beside = write_beside(disk, path, contents)?;
+    if !cfg!(dohle_bug = "replaced_before_written") {
+        let _written = beside.sync_data()?;
+    }
+    put_in_place(disk, path)
+}
+
+/// The first half of [`put_file`]: the new contents, beside the file and not yet synced.
+pub fn write_beside(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
     let temporary = temporary_name(path);
     let file = match disk.open(&temporary, OpenMode::CreateNew) {
         // Left by a process that was killed. A file that is new has no sync that failed.
@@ -176,10 +200,12 @@ pub fn put_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> io::Result<()>
         opened => opened?,
     };
     file.write_all_at(&[io::IoSlice::new(contents)], 0)?;
-    if !cfg!(dohle_bug = "replaced_before_written") {
-        let _written = file.sync_data()?;
-    }
-    disk.rename(&temporary, path)
+    Ok(file)
+}
+
+/// The second half: what was written beside the file, and synced since, takes its name.
+pub fn put_in_place(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.rename(&temporary_name(path), path)
 }
 
 /// The whole of a file that should be at most `limit` bytes long. `Ok(None)` when there is none.

@@ -13,6 +13,7 @@ use dohle_types::TimestampMs;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::whole::{FileSystem, RealFileSystem};
 use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
 
 /// The most slices one `pwritev` takes (`IOV_MAX`).
@@ -104,6 +105,10 @@ impl Disk for RealDisk {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         lock_whole_file(&file)?;
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn file_system(&self, folder: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        Ok(RealFileSystem::of(folder)?.map(|whole| Box::new(whole) as Box<dyn FileSystem>))
     }
 }
 

@@ -13,7 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use dohle_types::TimestampMs;
 
 use self::state::{Change, Contents, Folder, Inode, Node, State, no_space, power_is_off, split, write_into};
-use super::{Disk, DiskFile, DiskLock, Entry, Metadata, OpenMode, Space, Synced};
+use super::{Disk, DiskFile, DiskLock, Entry, FileSystem, Metadata, OpenMode, Space, Synced};
 
 const TOTAL_SPACE: u64 = 1 << 40;
 
@@ -61,6 +61,7 @@ impl SimDisk {
             cold: false,
             unreadable: Vec::new(),
             locks: Vec::new(),
+            untold: BTreeSet::new(),
             next_inode: 0,
             folders: root,
             files: BTreeMap::new(),
@@ -282,6 +283,30 @@ impl Disk for SimDisk {
         state.locks.push(path.to_owned());
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), generation: state.generation }))
     }
+
+    fn sync_all(&self) -> Option<Synced> {
+        self.state().sync_all().ok().map(Synced)
+    }
+
+    fn file_system(&self, _folder: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        let generation = self.state().generation;
+        Ok(Some(Box::new(SimFileSystem { disk: self.clone(), generation })))
+    }
+}
+
+struct SimFileSystem {
+    disk: SimDisk,
+    generation: u64,
+}
+
+impl FileSystem for SimFileSystem {
+    fn sync(&self) -> io::Result<Synced> {
+        let mut state = self.disk.state();
+        if state.generation != self.generation {
+            return Err(power_is_off());
+        }
+        state.sync_all().map(|()| Synced(()))
+    }
 }
 
 struct SimLock {
@@ -396,6 +421,9 @@ impl DiskFile for SimFile {
                 state.take_for_clean(self.inode);
             }
             return Err(error);
+        }
+        if state.untold.remove(&self.inode) {
+            return Err(io::Error::from_raw_os_error(5));
         }
         if state.lie != Some(Lie::Data) {
             contents(&mut state, self.inode).store();

@@ -10,12 +10,12 @@ use dohle_types::Offset;
 
 use super::CompactionError;
 use crate::error::{LogError, failed};
-use crate::flush::write_synced;
 use crate::frame::Frame;
 use crate::index::AbortedTransaction;
 use crate::names::{FileKind, FileState, file_name};
 use crate::recovery::ignore_missing;
 use crate::segment::{Segment, SegmentView};
+use crate::storing::write_synced;
 
 /// How many bytes are collected for one write.
 const WRITE_BYTES: usize = 1 << 20;

@@ -10,7 +10,7 @@ use std::path::Path;
 use dohle_env::Disk;
 use dohle_env::disk::{Fault, SimDisk};
 use dohle_log::checkpoint::{self, Offsets};
-use dohle_log::{Durable, Log, ProducerInfo, Recovery};
+use dohle_log::{Durable, Flush, Log, ProducerInfo, Recovery};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchHeader};
 use dohle_types::*;
@@ -230,7 +230,10 @@ impl Workload {
     fn flush_while_appending(&mut self) -> Step {
         let Some(flush) = self.log().start_flush() else { return Ok(()) };
         self.append()?;
-        let result = flush.run();
+        let result = match self.chance(2) {
+            0 => flush.run(),
+            _ => Flush::run_together(vec![flush]).pop().expect("one for each"),
+        };
         self.append()?;
         let durable = self.log().finish_flush(result)?;
         self.acknowledge(durable);
@@ -340,7 +343,11 @@ impl Workload {
     }
 
     fn close_and_open(&mut self) -> Step {
-        let closed = self.log.take().expect("the log is open").close()?;
+        let log = self.log.take().expect("the log is open");
+        let closed = match self.chance(2) {
+            0 => log.close()?,
+            _ => Log::close_together(vec![log]).pop().expect("one for each")?,
+        };
         self.acknowledged = closed.recovery_point;
         self.store(closed.recovery_point, closed.log_start)?;
         self.open(true)?;

@@ -1,6 +1,6 @@
 //! What a simulated disk holds, and what a crash leaves of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ pub(super) struct State {
     /// Bytes that no read gets past.
     pub unreadable: Vec<(Inode, u64)>,
     pub locks: Vec<PathBuf>,
+    /// Files whose bytes a sync of the whole disk could not write, which the next sync of each has to tell.
+    pub untold: BTreeSet<Inode>,
     pub next_inode: Inode,
     pub folders: BTreeMap<PathBuf, Folder>,
     pub files: BTreeMap<Inode, Contents>,
@@ -83,6 +85,7 @@ impl State {
         self.crashed = false;
         self.faults.clear();
         self.locks.clear();
+        self.untold.clear();
         self.operations = 0;
         self.generation += 1;
     }
@@ -189,6 +192,36 @@ impl State {
             }
         }
         self.files.insert(inode, contents);
+    }
+
+    /// Makes all bytes and names durable, or takes some of the files that have something to store for clean.
+    pub fn sync_all(&mut self) -> io::Result<()> {
+        if !self.untold.is_empty() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        if let Err(error) = self.count_whole() {
+            let waiting: Vec<Inode> = self
+                .files
+                .iter()
+                .filter(|(_, file)| !file.unsynced.is_empty())
+                .map(|(inode, _)| *inode)
+                .collect();
+            for inode in waiting {
+                if !self.crashed && self.random() & 1 == 0 {
+                    self.take_for_clean(inode);
+                    self.untold.insert(inode);
+                }
+            }
+            return Err(error);
+        }
+        if self.lie != Some(Lie::Data) {
+            self.files.values_mut().for_each(Contents::store);
+        }
+        if self.lie != Some(Lie::Names) {
+            self.folders.values_mut().for_each(|folder| folder.stored.clone_from(&folder.seen));
+            self.renames.clear();
+        }
+        Ok(())
     }
 
     pub fn keep_some(&mut self, kept: &mut Vec<u8>, change: Change, mood: u64) {
