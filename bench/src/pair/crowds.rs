@@ -61,6 +61,7 @@ fn partitions(lab: &Lab, contestant: Contestant, count: usize) -> Outcome<Metric
     drop(life.broker.connect()?);
     life.broker.explained(client::produce(&one))?;
     let restarted = life.broker.started.elapsed();
+    thread::sleep(if lab.options.smoke { Duration::ZERO } else { SETTLE });
     Ok(vec![
         ("create_ms", millis(created)),
         ("one_record_each_ms", millis(one_each)),

@@ -16,8 +16,8 @@
 //!
 //! It owns the process: its arguments, signals, standard streams and exit code. It never serves a request itself.
 //!
-//! The allocator is the system's: an idle node holds 1.5 MiB of memory with it and 13.6 MiB with mimalloc, whose arenas are made of
-//! huge pages unless the environment forbids it.
+//! The allocator is jemalloc: after a peak it gives memory back where the system's keeps it in holes, so that 100,000 partitions hold
+//! less than half as much. How it is set stands in `.cargo/config.toml`, and the figures in `docs/adr/2026-11-28-many-partitions.md`.
 
 mod banner;
 mod cli;
@@ -37,10 +37,16 @@ use clap::Parser;
 
 use cli::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
-        Command::Start(options) => start::run(options),
+        Command::Start(options) => {
+            give_memory_back();
+            start::run(options)
+        }
         Command::Storage(command) => storage::run(command),
         Command::Config(options) => settings::show(&options),
     };
@@ -51,4 +57,11 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Has a thread of the allocator give memory back a second after it was freed: without it that happens while something is allocated, and
+/// a node that has become idle would keep what its start, or a peak, has used. It sleeps while there is nothing to give back.
+fn give_memory_back() {
+    // Where there is no such thread (musl) the node does without.
+    _ = tikv_jemalloc_ctl::background_thread::write(true);
 }

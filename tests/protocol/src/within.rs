@@ -55,6 +55,11 @@ impl Tap {
         self.0.0.lock().expect("whole").refused = Some(what);
     }
 
+    /// Begins to count anew.
+    pub fn forget(&self) {
+        self.0.0.lock().expect("whole").asked.clear();
+    }
+
     /// How often this was asked since the last call.
     pub fn take_count(&self, what: Asked) -> usize {
         let asked = &mut self.0.0.lock().expect("whole").asked;

@@ -13,7 +13,8 @@ use dohle_config::TopicSettings;
 use dohle_env::Rng;
 use dohle_env::disk::SimDisk;
 use dohle_log::{
-    FolderFlushes, Log, LogContext, LogError, Read, ReadBuffers, Recovery, Slice, TailBudget, Verifying,
+    Closed, Flush, FlushError, Flushed, FolderFlushes, Log, LogContext, LogError, Read, ReadBuffers,
+    Recovery, Slice, TailBudget, Verifying,
 };
 use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
 use dohle_types::*;
@@ -175,4 +176,13 @@ pub fn exists(world: &World, path: &Path) -> bool {
 /// What an invariant says of what was found, by its name.
 pub fn fail_unless(holds: bool, invariant: &str, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("{invariant}: {}", what())) }
+}
+
+/// A flush by itself, or by way of the file system's.
+pub fn run_alone_or_not(flush: Flush, alone: bool) -> Result<Flushed, FlushError> {
+    if alone { flush.run() } else { Flush::run_together(vec![flush]).pop().expect("one for each") }
+}
+
+pub fn close_alone_or_not(log: Log, alone: bool) -> Result<Closed, LogError> {
+    if alone { log.close() } else { Log::close_together(vec![log]).pop().expect("one for each") }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use dohle_env::Disk;
 use dohle_env::disk::{Fault, SimDisk};
 use dohle_log::checkpoint::{self, Offsets};
-use dohle_log::{Durable, Flush, Log, ProducerInfo, Recovery};
+use dohle_log::{Durable, Log, ProducerInfo, Recovery};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchHeader};
 use dohle_types::*;
@@ -230,10 +230,7 @@ impl Workload {
     fn flush_while_appending(&mut self) -> Step {
         let Some(flush) = self.log().start_flush() else { return Ok(()) };
         self.append()?;
-        let result = match self.chance(2) {
-            0 => flush.run(),
-            _ => Flush::run_together(vec![flush]).pop().expect("one for each"),
-        };
+        let result = run_alone_or_not(flush, self.chance(2) == 0);
         self.append()?;
         let durable = self.log().finish_flush(result)?;
         self.acknowledge(durable);
@@ -344,10 +341,7 @@ impl Workload {
 
     fn close_and_open(&mut self) -> Step {
         let log = self.log.take().expect("the log is open");
-        let closed = match self.chance(2) {
-            0 => log.close()?,
-            _ => Log::close_together(vec![log]).pop().expect("one for each")?,
-        };
+        let closed = close_alone_or_not(log, self.chance(2) == 0)?;
         self.acknowledged = closed.recovery_point;
         self.store(closed.recovery_point, closed.log_start)?;
         self.open(true)?;
