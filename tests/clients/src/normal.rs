@@ -38,6 +38,9 @@ const RULES: [&str; 4] = [
     r"(Valid states are): .*$ => $1: {a set}",
 ];
 
+/// What a rule makes of a line that is there or not, as it happens.
+const LEFT_OUT: &str = "{left out}";
+
 impl Normal {
     /// `names` are pairs of what stands in this run and what stands in a script; `rules` hold beside the fixed ones.
     pub fn of(names: Vec<(String, String)>, rules: &[String]) -> Normal {
@@ -66,6 +69,7 @@ impl Normal {
             .lines()
             .filter(|l| !frame(l) && !own_key(l))
             .map(|l| ruled(l).trim_end().to_owned())
+            .filter(|l| l != LEFT_OUT)
             .collect();
         without_options(&mut lines);
         while lines.last().is_some_and(String::is_empty) {

@@ -7,7 +7,7 @@
 //! | a line of stdout                   ? mode        how stdout is compared, see `Mode`
 //! ! a line of stderr                   @ command     for the Java client, before the tool runs (`docs/clients.md`)
 //! ```
-//! A case is a `$` line and the lines that follow it. Answers (`=`, `|`, `!`) are Apache Kafka's; everything else is ours.
+//! A line that a rule makes `{left out}` is not compared. A case is a `$` line and the lines that follow it. Answers (`=`, `|`, `!`) are Apache Kafka's; everything else is ours.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
