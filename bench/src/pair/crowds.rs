@@ -39,12 +39,14 @@ fn partitions(lab: &Lab, contestant: Contestant, count: usize) -> Outcome<Metric
         life.broker.explained(topic)?;
     }
     let created = start.elapsed();
+    // The partitions of a topic are divided evenly.
+    let per_request = (1..=PER_REQUEST).rev().find(|count| per_topic.is_multiple_of(*count)).unwrap_or(1);
     let start = Moment::now();
     for index in 0..count / per_topic {
         let each = Load {
             record_size: 100,
             batch_size: 0,
-            batches_per_request: PER_REQUEST.min(per_topic),
+            batches_per_request: per_request,
             bytes: 100 * per_topic as u64,
             ..life.load(&STANDARD, 0.0)
         };

@@ -15,4 +15,3 @@ pub mod golden;
 pub mod numbered;
 pub mod offsets;
 pub mod run;
-pub mod within;

@@ -13,6 +13,8 @@ use super::{Counts, Row, child};
 
 /// The folder of the whole-system suites, which start brokers.
 const WHOLE: &str = "tests";
+/// The one of them that has its broker in its own process, and needs no release build.
+const WITHIN: &str = "within";
 
 /// One package: where it lies, and the test programs cargo built of it.
 #[derive(Debug, Default)]
@@ -100,7 +102,7 @@ fn package_name(id: &str, manifest: &str) -> String {
     }
 }
 
-/// The packages under `tests/`: the name of the folder and of the package.
+/// The packages under `tests/` that start a broker: the name of the folder and of the package.
 pub fn apart(root: &Path) -> Result<BTreeMap<String, String>, String> {
     let whole = members(root)?.into_iter().filter(|(_, folder)| is_apart(root, folder));
     let named = |(name, folder): (String, PathBuf)| {
@@ -110,7 +112,7 @@ pub fn apart(root: &Path) -> Result<BTreeMap<String, String>, String> {
 }
 
 fn is_apart(root: &Path, folder: &Path) -> bool {
-    folder.parent().is_some_and(|parent| parent == root.join(WHOLE))
+    folder.parent().is_some_and(|parent| parent == root.join(WHOLE)) && !folder.ends_with(WITHIN)
 }
 
 fn workspace(root: &Path) -> Result<BTreeMap<String, Package>, String> {

@@ -1,5 +1,7 @@
 //! A node inside the test's own process, on a simulated disk that the test has its hand on: for what no real one does when it is told to.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use dohle_env::disk::{Asked, SimDisk};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
 use dohle_tests_protocol::offsets::Committer;
-use dohle_tests_protocol::within::{Node, Tap};
+use dohle_tests_within::{Node, Tap};
 use dohle_types::ErrorCode;
 
 const KEPT_IN: &str = "__consumer_offsets-0";

@@ -7,7 +7,7 @@ use dohle_env::disk::{Asked, SimDisk};
 use dohle_records::{BatchBuilder, Compression};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
-use dohle_tests_protocol::within::{Node, Tap};
+use dohle_tests_within::{Node, Tap};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 use dohle_wire::RecordBytes;
 use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
