@@ -16,8 +16,14 @@ use dohle_records::{
     Batch, BatchBuilder, BatchError, Compression, DEFAULT_OUTPUT_LIMIT, Entry, Record, parse_entries,
 };
 
+/// Asked for when the test runs: what was built may have been built in another clone.
+fn golden_folder() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    Path::new(&package).join("tests/golden")
+}
+
 fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = golden_folder();
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -29,7 +35,7 @@ fn golden_files() -> Vec<PathBuf> {
 }
 
 fn load(name: &str) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = golden_folder().join(name);
     std::fs::read(path).unwrap().into()
 }
 
