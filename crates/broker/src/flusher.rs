@@ -28,9 +28,12 @@ use crate::metrics::Counter;
 
 /// How many flushes are under way at a time.
 const THREADS: usize = 16;
-/// How many that make names have to wait to be done together, and how many are at most; each has a file or two open meanwhile.
+/// How many that make names have to wait to be done together, and how many are at most.
 const FEWEST_TOGETHER: usize = 32;
 const MOST_TOGETHER: usize = 1024;
+/// The files that the flush of one log may have open until it is over: two indexes, aborted transactions, a snapshot, epochs. Together they are a
+/// quarter of what partitions may have open.
+pub const FILES_OF_ONE: usize = 5;
 /// What they may take together, for each of them: about what it would take alone beside others.
 const EACH_TOGETHER: Duration = Duration::from_micros(500);
 /// How long each is done for itself after it took longer.
@@ -59,6 +62,7 @@ struct Shared {
     more: Condvar,
     flushes: Counter,
     clock: Clock,
+    most_together: usize,
 }
 
 #[derive(Default)]
@@ -80,10 +84,17 @@ struct Queue {
 }
 
 impl Flusher {
-    /// Starts the first of the threads.
-    pub fn start(clock: Clock) -> io::Result<Self> {
+    /// Starts the first of the threads. `open_files` is how many partitions may have open.
+    pub fn start(clock: Clock, open_files: usize) -> io::Result<Self> {
+        let most_together = (open_files / 4 / FILES_OF_ONE).clamp(FEWEST_TOGETHER, MOST_TOGETHER);
         let queue = Mutex::new(Queue { threads: 1, ..Queue::default() });
-        let shared = Arc::new(Shared { queue, more: Condvar::new(), flushes: Counter::default(), clock });
+        let shared = Arc::new(Shared {
+            queue,
+            more: Condvar::new(),
+            flushes: Counter::default(),
+            clock,
+            most_together,
+        });
         Shared::spawn(&shared, 0)?;
         Ok(Self(Arc::new(Door(shared))))
     }
@@ -161,7 +172,7 @@ impl Shared {
     fn next(&self) -> Option<Work> {
         let mut queue = self.queue();
         loop {
-            if let Some(work) = queue.pop(&self.clock) {
+            if let Some(work) = queue.pop(self) {
                 return Some(work);
             }
             if queue.closed {
@@ -179,14 +190,14 @@ impl Shared {
 }
 
 impl Queue {
-    fn pop(&mut self, clock: &Clock) -> Option<Work> {
-        if self.makers.len() >= FEWEST_TOGETHER && clock.tick() >= self.apart_until {
+    fn pop(&mut self, shared: &Shared) -> Option<Work> {
+        if self.makers.len() >= FEWEST_TOGETHER && shared.clock.tick() >= self.apart_until {
             if self.together {
                 // They are the next ones.
                 return self.jobs.pop_front().map(Work::One);
             }
             self.together = true;
-            let most = self.makers.len().min(MOST_TOGETHER);
+            let most = self.makers.len().min(shared.most_together);
             return Some(Work::Together(self.makers.drain(..most).collect()));
         }
         self.makers_next = !self.makers_next;

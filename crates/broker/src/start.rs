@@ -109,17 +109,19 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     })
     .await;
     let lifecycle = Lifecycle::new(controller.clone(), config.clone(), log_dirs.paths());
+    let limits = limits(&config);
+    let flusher = Flusher::start(env.clock.clone(), limits.open_files).map_err(StartError::Thread)?;
     let shared = Arc::new(Shared {
         node,
         cluster_id,
-        limits: limits(&config),
+        limits,
         budget: MemoryBudget::new(request_budget),
         responses: MemoryBudget::new(request_budget),
         kept: Memory::new(groups_memory),
         log_dirs,
         alarm: Alarm::new(metadata_dir),
         assignments: Assignments::default(),
-        flusher: Flusher::start(env.clock.clone()).map_err(StartError::Thread)?,
+        flusher,
         background: Background::new(env.clock.clone(), metrics.clone()),
         cleaner: Cleaner::default(),
         moves: Moves::default(),

@@ -70,7 +70,7 @@ impl Tap {
         before - asked.len()
     }
 
-    /// How many are held back, but for those that are just passing.
+    /// How many are held back.
     pub fn waiting(&self) -> usize {
         self.0.0.lock().expect("whole").waiting
     }
