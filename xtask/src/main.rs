@@ -12,6 +12,7 @@ mod conformance;
 mod deny;
 mod instructions;
 mod jars;
+mod mistakes;
 mod power;
 mod schemas;
 mod sim;
@@ -144,6 +145,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(error) = mistakes::compile_if_asked() {
+        eprintln!("error: the compiler cannot be called: {error}");
+        return ExitCode::FAILURE;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository");
     let result = match Arguments::parse().command {
         Command::Ci => ci::run(root),

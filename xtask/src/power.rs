@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::mistakes;
 use crate::test::{Counts, child};
 
 const POINTS_FOR_BUGS: &str = "6000";
@@ -92,7 +93,7 @@ pub fn crash_bugs(root: &Path) -> Result<Counts, String> {
 /// Whether tests of a package fail when a mistake is compiled in.
 fn is_found(root: &Path, (bug, rule): (&str, &str), tests: &[&str], names: &[&str]) -> Result<bool, String> {
     println!("\n== {bug}: {rule}");
-    let mut command = with_bug(root, "crash-bugs", bug);
+    let mut command = mistakes::cargo(root, bug)?;
     command.args(["test", "--locked", "--no-fail-fast", "-p"]).args(tests).arg("--").args(names);
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("DOHLE_CRASH_POINTS", POINTS_FOR_BUGS);
     let ended = child::run(&mut command)?;
@@ -114,12 +115,12 @@ pub fn cut_bugs(root: &Path) -> Result<Counts, String> {
     let mut counts = Counts::default();
     for bug in BUGS_OF_A_BROKER {
         println!("\n== {bug}");
-        let mut build = with_bug(root, "power-bugs", bug);
+        let mut build = mistakes::cargo(root, bug)?;
         let built = child::run(build.args(["build", "--locked", "-p", "dohle-node"]))?;
         if !built.success {
             return Err(format!("{bug}: the build ended with {}", built.status));
         }
-        let broker = target(root).join("power-bugs").join(bug).join("debug/dohle");
+        let broker = mistakes::built(root).join("debug/dohle");
         let mut command = Command::new("cargo");
         soak(&mut command, root).env("DOHLE_BIN", broker).env("DOHLE_POWER_CUTS", CUTS_FOR_BUGS);
         // What a failed test says stands on its standard output only when it is captured.
@@ -147,16 +148,4 @@ fn count(counts: &mut Counts, bug: &str, found: bool) {
         counts.failed += 1;
     }
     println!("{bug}: {}", if found { "found" } else { "NOT FOUND" });
-}
-
-/// A folder of its own, so that nothing else is built again because of the flag.
-fn with_bug(root: &Path, kind: &str, bug: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(root).env("RUSTFLAGS", format!("--cfg dohle_bug=\"{bug}\""));
-    command.env("CARGO_TARGET_DIR", target(root).join(kind).join(bug));
-    command
-}
-
-fn target(root: &Path) -> std::path::PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into)
 }

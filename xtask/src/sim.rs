@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::mistakes;
 use crate::test::{Counts, child};
 
 const PACKAGE: &str = "dohle-tests-sim";
@@ -34,7 +35,8 @@ pub struct Wish {
 
 /// Runs seeds. One count per seed.
 pub fn run(root: &Path, wish: &Wish) -> Result<Counts, String> {
-    let mut command = cargo(root, &["--release"]);
+    let mut command = running(Command::new("cargo"), &["--release"]);
+    command.current_dir(root);
     command.args(["--scenario", &wish.scenario]);
     if let Some(seed) = wish.seed {
         command.args(["--seed", &seed.to_string()]);
@@ -54,10 +56,7 @@ pub fn bugs(root: &Path) -> Result<Counts, String> {
     let mut counts = Counts::default();
     for (bug, invariant) in BUGS {
         println!("\n== {bug}");
-        let mut command = cargo(root, &[]);
-        command.env("RUSTFLAGS", format!("--cfg dohle_bug=\"{bug}\""));
-        // A folder of its own, so that nothing else is built again because of the flag.
-        command.env("CARGO_TARGET_DIR", target(root).join("sim-bugs").join(bug));
+        let mut command = running(mistakes::cargo(root, bug)?, &[]);
         command.args(["--seeds", SEEDS_FOR_BUGS]);
         let ended = child::run(&mut command)?;
         let finished =
@@ -74,12 +73,7 @@ pub fn bugs(root: &Path) -> Result<Counts, String> {
     Ok(counts)
 }
 
-fn cargo(root: &Path, options: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(root).args(["run", "--locked", "--quiet", "-p", PACKAGE]).args(options).arg("--");
+fn running(mut command: Command, options: &[&str]) -> Command {
+    command.args(["run", "--locked", "--quiet", "-p", PACKAGE]).args(options).arg("--");
     command
-}
-
-fn target(root: &Path) -> std::path::PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into)
 }

@@ -209,7 +209,8 @@ fn rates() -> Vec<Scenario> {
             "cold-scan",
             "end to end at 50 MB/s, alone and while another reader scans --scan-gb that are not in the page cache",
             By(measure::cold_scan),
-        ),
+        )
+        .promises([less("ack_p99_ms", 10.0, 50.0), most("ack_to_alone", 2.0, 2.0)]),
         scenario(
             "disturbed",
             "acknowledgements at 100 MB/s: alone, while segments roll, are deleted, are compacted, and while logs move between two directories",

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dohle_env::{Clock, Tick, thread};
+use dohle_log::Manner;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::metrics::CoreMetrics;
@@ -18,7 +19,7 @@ use crate::metrics::CoreMetrics;
 /// For how long after an append somebody counts as producing.
 const PRODUCES: Duration = Duration::from_millis(100);
 /// Work that took less is not worth a rest; it is added to what follows.
-const SHORTEST_REST: Duration = Duration::from_micros(500);
+const SHORTEST_REST: Duration = Duration::from_micros(200);
 /// A device that does not answer for seconds is no reason to rest for seconds.
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
@@ -90,9 +91,20 @@ pub struct Pieces {
 }
 
 impl Pieces {
+    /// How long to rest for what was done last.
+    pub fn rest_due(&self) -> Duration {
+        self.background.rest_since(self.began)
+    }
+
+    /// How to read the next piece from the device, after the rest that is due.
+    pub fn manner(&mut self) -> Manner {
+        _ = self.rest();
+        if self.background.steps_aside() { Manner::Modest } else { Manner::Greedy }
+    }
+
     /// A piece is done: rests, if somebody is to be left alone. Whether to go on.
     pub fn rest(&mut self) -> bool {
-        let rest = self.background.rest_since(self.began);
+        let rest = self.rest_due();
         if rest > Duration::ZERO {
             thread::sleep(rest);
         }

@@ -1,8 +1,8 @@
 //! Reads that wait for the device, on threads that may wait: how many at once, and whose turn it is.
 //!
-//! Bounds: [`AT_ONCE`] run on a core at a time, one of each reader; while somebody produces, [`BESIDE_PRODUCERS`], with a rest after
-//! each, which the reader does not have to wait for ([`crate::background`]). Who waits belongs to a request, of which there is a
-//! bound; what is read is charged to the budget for answers before it comes here.
+//! Bounds: [`AT_ONCE`] run on a core at a time, one of each reader; while somebody produces, [`BESIDE_PRODUCERS`], which reads in small
+//! pieces with a rest after each; the reader does not have to wait for the last one ([`crate::background`]). Who waits belongs to a
+//! request, of which there is a bound; what is read is charged to the budget for answers before it comes here.
 //!
 //! Invariants:
 //! - `OneTurnEach`: a reader that has had its turn stands behind all others that wait, however much it asks for.
@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dohle_env::task;
+use dohle_log::Manners;
 use tokio::sync::oneshot;
 
 use crate::background::Background;
@@ -57,7 +58,7 @@ impl ColdReads {
     pub async fn run<T: Send + 'static>(
         &self,
         reader: Reader,
-        read: impl FnOnce() -> T + Send + 'static,
+        read: impl FnOnce(Manners<'_>) -> T + Send + 'static,
     ) -> T {
         let turn = self.turn(reader).await;
         let (sender, receiver) = oneshot::channel();
@@ -65,9 +66,9 @@ impl ColdReads {
         // The turn lasts as long as the thread is busy, also when nobody wants what it reads any more.
         task::spawn(async move {
             let (done, rest) = task::blocking(move || {
-                let began = background.now();
-                let done = read();
-                (done, background.rest_since(began))
+                let mut pieces = background.begin();
+                let done = read(&mut || pieces.manner());
+                (done, pieces.rest_due())
             })
             .await;
             // Nobody may want it any more.
@@ -265,7 +266,7 @@ mod tests {
             let (waiting, reads_too) = (reader(101), reads.clone());
             let mut gone = Some(gone);
             assert!(task::timeout(std::time::Duration::ZERO, gone.as_mut().expect("there")).await.is_err());
-            let served = task::spawn(async move { reads_too.run(waiting, || 7).await });
+            let served = task::spawn(async move { reads_too.run(waiting, |_| 7).await });
             task::yield_now().await;
             gone.take();
             held.pop();

@@ -7,7 +7,8 @@
 //! is looked at, and finished later. Any other request waits until those before it are done, as a Kafka broker makes every request wait.
 //!
 //! Bounds: [`PIPELINE_MAX`] requests, [`OUTGOING_MAX`] response bytes before no further request is started, the frame limit of the
-//! session's state, the node's memory budget, [`FRAME_DEADLINE`] for a frame to arrive, `connections.max.idle.ms` without any.
+//! session's state, the node's memory budget, what is written before others have their turn ([`crate::outgoing`]),
+//! [`FRAME_DEADLINE`] for a frame to arrive, `connections.max.idle.ms` without any.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,9 +19,9 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dohle_env::Tick;
 use dohle_env::net::TcpStream;
 use dohle_env::task::Timer;
+use dohle_env::{Tick, task};
 use tokio::io::AsyncReadExt;
 use tracing::debug;
 
@@ -28,7 +29,7 @@ use crate::budget::Charge;
 use crate::core::Core;
 use crate::dispatch::{self, Flow};
 use crate::frames::{BadLength, FrameBuffer};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Turn};
 use crate::request::{Later, NoRequest, Peer, Reply, Response, peek_key};
 
 /// How many requests of one connection may be under way.
@@ -138,12 +139,13 @@ impl Connection {
     }
 
     fn go_on(&mut self, cx: &mut TaskContext<'_>) -> Poll<End> {
+        let mut turn = Turn::new();
         loop {
             let started = self.start_requests();
             let mut moved = started | self.take_finished(cx);
             // While requests come one after the other, their answers go together.
             if !started || self.finished_sending || self.outgoing.pieces() >= GATHERED {
-                match self.poll_write(cx) {
+                match self.poll_write(&mut turn, cx) {
                     Ok(wrote) => moved |= wrote,
                     Err(error) => return Poll::Ready(End::Io(error)),
                 }
@@ -162,6 +164,11 @@ impl Connection {
             match self.poll_read(cx) {
                 Ok(read) => moved |= read,
                 Err(error) => return Poll::Ready(End::Io(error)),
+            }
+            if turn.is_over() {
+                // Goes on when others have had their turn, and what has come for them has been looked for.
+                _ = pin!(task::yield_now()).poll(cx);
+                break;
             }
             if !moved {
                 break;
@@ -254,8 +261,8 @@ impl Connection {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut TaskContext<'_>) -> io::Result<bool> {
-        let wrote = self.outgoing.poll_write(&self.stream, &self.core.cold_reads, &self.peer, cx)?;
+    fn poll_write(&mut self, turn: &mut Turn, cx: &mut TaskContext<'_>) -> io::Result<bool> {
+        let wrote = self.outgoing.poll_write(&self.stream, &self.core.cold_reads, &self.peer, turn, cx)?;
         if wrote && self.outgoing.is_empty() {
             self.last_activity = self.core.env().clock.tick();
         }

@@ -32,6 +32,25 @@ const SENT_AT_ONCE: usize = 1 << 20;
 /// How much is read where a file's bytes cannot be sent as they are.
 const READ_AT_ONCE: usize = 256 << 10;
 
+/// How much a connection may write before others have their turn: a response of many mebibytes takes a core for milliseconds, while its
+/// client reads as fast as it is written.
+const TURN: usize = 512 << 10;
+
+/// What is left of a connection's turn to write.
+pub struct Turn {
+    left: usize,
+}
+
+impl Turn {
+    pub fn new() -> Self {
+        Self { left: TURN }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}
+
 #[derive(Default)]
 pub struct Outgoing {
     pieces: VecDeque<Piece>,
@@ -88,23 +107,24 @@ impl Outgoing {
         self.charges.extend(held);
     }
 
-    /// Writes what the socket takes, and says whether it took anything.
+    /// Writes what the socket takes, as far as its turn goes, and says whether it took anything.
     pub fn poll_write(
         &mut self,
         stream: &TcpStream,
         reads: &ColdReads,
         peer: &Peer,
+        turn: &mut Turn,
         cx: &mut Context<'_>,
     ) -> io::Result<bool> {
         let mut wrote = false;
-        while !self.is_empty() {
+        while !self.is_empty() && !turn.is_over() {
             if !self.poll_cold(cx)? {
                 break;
             }
             // Written first, polled only when the socket's buffer is full: the usual response costs one system call.
             let written = match self.pieces.front() {
-                Some(Piece::InLog { .. }) => self.send_records(stream, reads, peer),
-                Some(Piece::Here(_)) | None => self.write_pieces(stream),
+                Some(Piece::InLog { .. }) => self.send_records(stream, reads, peer, turn),
+                Some(Piece::Here(_)) | None => self.write_pieces(stream, turn),
             };
             match written {
                 Ok(written) => wrote |= written,
@@ -121,17 +141,22 @@ impl Outgoing {
     }
 
     /// Gathers the pieces in front that are in memory in one write.
-    fn write_pieces(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    fn write_pieces(&mut self, stream: &TcpStream, turn: &mut Turn) -> io::Result<bool> {
         let mut slices = [io::IoSlice::new(&[]); WRITE_SLICES];
-        let mut count = 0;
+        let (mut count, mut left) = (0, turn.left);
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
             let Piece::Here(bytes) = piece else { break };
-            *slice = io::IoSlice::new(bytes);
-            count += 1;
+            if left == 0 {
+                break;
+            }
+            let most = bytes.len().min(left);
+            *slice = io::IoSlice::new(&bytes[..most]);
+            (count, left) = (count + 1, left - most);
         }
         match stream.try_write_vectored(&slices[..count])? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             written => {
+                turn.left -= written;
                 self.advance(written);
                 Ok(true)
             }
@@ -161,7 +186,13 @@ impl Outgoing {
     }
 
     /// Sends records at the front out of their log. `Ok(false)` when they have to be had in memory first.
-    fn send_records(&mut self, stream: &TcpStream, reads: &ColdReads, peer: &Peer) -> io::Result<bool> {
+    fn send_records(
+        &mut self,
+        stream: &TcpStream,
+        reads: &ColdReads,
+        peer: &Peer,
+        turn: &mut Turn,
+    ) -> io::Result<bool> {
         let Some(Piece::InLog { records, from, cached, fetched }) = self.pieces.front_mut() else {
             return Ok(false);
         };
@@ -180,11 +211,12 @@ impl Outgoing {
             return self.fetch_records(reads, peer);
         }
         // What was looked at is what is sent.
-        let most = *cached - *from;
+        let most = (*cached - *from).min(turn.left);
         match stream.try_io(Interest::WRITABLE, || records.send(*from, most, stream.as_fd())) {
             Ok(sent) => {
                 *from += sent;
                 self.bytes -= sent;
+                turn.left -= sent;
                 if *from == records.size() {
                     self.pieces.pop_front();
                     self.written_all();
@@ -227,7 +259,8 @@ impl Outgoing {
     fn read_cold(&mut self, reads: &ColdReads, peer: &Peer) {
         let Some(Piece::InLog { records, .. }) = self.pieces.front() else { return };
         let (records, reads, reader) = (records.clone(), reads.clone(), peer.session.peer);
-        self.cold = Some(Box::pin(async move { reads.run(reader, move || records.fetch_all()).await }));
+        self.cold =
+            Some(Box::pin(async move { reads.run(reader, move |manners| records.fetch_all(manners)).await }));
     }
 
     /// Whether the front is there to be written.

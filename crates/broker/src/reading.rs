@@ -107,7 +107,7 @@ impl Partition {
     ) -> Result<Vec<AbortedTransaction>, Refused> {
         let gone = || Refused::new(ErrorCode::NotLeaderOrFollower);
         let search = self.with_log(|log| log.search_aborted(from, to)).ok_or_else(gone)?;
-        let found = reads.run(reader, move || search.run()).await;
+        let found = reads.run(reader, move |_| search.run()).await;
         let found = found.map_err(|problem| self.refuse_read(&problem))?;
         self.with_log(|log| log.finish_aborted(found)).ok_or_else(gone)
     }

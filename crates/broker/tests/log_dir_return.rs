@@ -87,7 +87,7 @@ fn numbers(log: &mut Log) -> Vec<u64> {
     while at < end {
         let slice = match log.read(at, end, 1 << 20, true).expect("it can be read") {
             Read::Ready(slice) => slice,
-            Read::Cold(cold) => log.finish_read(cold.run()).expect("it can be read"),
+            Read::Cold(cold) => log.finish_read(cold.run(&mut dohle_log::greedy)).expect("it can be read"),
         };
         at = slice.end;
         for batch in parse_batches(Bytes::from(slice.chunks.concat())) {

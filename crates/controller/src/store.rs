@@ -11,6 +11,7 @@ use dohle_env::Env;
 use dohle_env::disk::{Disk, OpenMode};
 use dohle_log::{
     Durable, FolderFlushes, Log, LogContext, LogError, Read, ReadBuffers, Recovery, TailBudget, Verifying,
+    greedy,
 };
 use dohle_metadata::MetadataVersion;
 use dohle_metadata::features::METADATA_VERSION;
@@ -242,7 +243,7 @@ impl Store {
         let failed = |source| StoreError::Read { offset: from, source };
         let slice = match self.log.read(from, up_to, max_bytes, true).map_err(failed)? {
             Read::Ready(slice) => slice,
-            Read::Cold(cold) => self.log.finish_read(cold.run()).map_err(failed)?,
+            Read::Cold(cold) => self.log.finish_read(cold.run(&mut greedy)).map_err(failed)?,
         };
         Ok(dohle_wire::RecordBytes::from(slice.chunks).into_bytes())
     }

@@ -22,6 +22,7 @@ use dohle_types::Offset;
 
 use crate::buffers::{Permit, ReadBuffers};
 use crate::frame::Frame;
+use crate::source::{Manners, read_cold};
 
 /// How many slices are deferred at once: each holds a file open, whether its partition rests or not.
 pub(crate) const MOST: usize = 128;
@@ -85,14 +86,12 @@ impl Deferred {
     }
 
     /// All bytes, proven anew. May wait for the device, and leaves nothing of it in the page cache.
-    pub fn fetch_all(&self) -> io::Result<Bytes> {
+    pub fn fetch_all(&self, manners: Manners<'_>) -> io::Result<Bytes> {
         let mut buffer = self.buffers.take(self.len);
-        let read = self.file.read_uncached_at(buffer.as_mut_slice(), self.position)?;
+        let read = read_cold(&*self.file, buffer.as_mut_slice(), self.position, manners);
         // What was read beside it was not checked.
         self.lost.store(true, Ordering::Relaxed);
-        if read < self.len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        read?;
         self.prove(buffer.as_ref()).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))?;
         Ok(buffer.freeze())
     }

@@ -37,7 +37,7 @@ use crate::error::{LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name, parse_file_name};
 use crate::recovery::ignore_missing;
-use crate::source::Source;
+use crate::source::{Manner, Source};
 use crate::storing::write_synced;
 
 /// What is copied at once, and paced.
@@ -308,7 +308,9 @@ impl FutureLog {
             if !pace(len as u64) {
                 return Err(CopyError::Cancelled);
             }
-            let read = source.read_through(&mut chunk[..len], at).map_err(failed("reading", &from_path));
+            let read = source
+                .read_through(&mut chunk[..len], at, &mut || Manner::Modest)
+                .map_err(failed("reading", &from_path));
             read.map_err(CopyError::Source)?;
             let len = copied.walk.follow(&chunk[..len], at, part.size);
             let bytes = &chunk[..len];

@@ -78,6 +78,7 @@ pub use read::{ColdRead, ColdResult, Read, Slice};
 pub use recovery::Recovery;
 pub use removal::Between;
 pub use retention::{Cleaned, Cleanup, Maintenance};
+pub use source::{Manner, Manners, greedy};
 pub use storing::{Flush, Flushed};
 pub use tail::{MAX_TAIL_BYTES, TailBudget};
 pub use verifying::Verifying;

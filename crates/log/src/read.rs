@@ -16,6 +16,7 @@ use crate::frame::Frame;
 use crate::log::Log;
 use crate::names::FileKind;
 use crate::segment::SegmentView;
+use crate::source::{Manners, greedy};
 use crate::survey::{Foothold, Located, is_lost};
 
 /// How many segments with batches a read looks for its offset in. Compaction leaves segments whose last batch lies before the
@@ -75,12 +76,12 @@ pub struct ColdResult {
 }
 
 impl ColdRead {
-    pub fn run(self) -> ColdResult {
+    pub fn run(self, manners: Manners<'_>) -> ColdResult {
         let Self(reading) = self;
         let segments = reading.parts.iter().map(|part| (part.view.base, Arc::downgrade(&part.view.lease)));
         let segments = segments.collect();
         let mut damaged = Vec::new();
-        let read = reading.run(&mut damaged);
+        let read = reading.run(&mut damaged, manners);
         ColdResult { read, damaged, segments }
     }
 }
@@ -176,7 +177,7 @@ impl Log {
         let parts = self.parts(from)?;
         let buffers = self.context.buffers.clone();
         let reading = Reading { buffers, parts, from, up_to, max_bytes, at_least_one, may_defer };
-        match reading.clone().run(&mut Vec::new()) {
+        match reading.clone().run(&mut Vec::new(), &mut greedy) {
             Ok(found) => {
                 drop(reading);
                 self.note_read(&found);
@@ -310,18 +311,18 @@ impl Reading {
     }
 
     /// Fails with `WouldBlock` where the device has to be asked, and where finding out what is wrong takes a longer look.
-    fn run(self, damaged: &mut Vec<Damage>) -> Result<Found, ReadError> {
+    fn run(self, damaged: &mut Vec<Damage>, manners: Manners<'_>) -> Result<Found, ReadError> {
         for part in &self.parts {
             match part.view.locate(self.from, part.floor)? {
                 Located::Nothing => {}
                 Located::Batch(first) => {
-                    if let Some(found) = self.read_from(part, &first, false)? {
+                    if let Some(found) = self.read_from(part, &first, false, manners)? {
                         return Ok(found);
                     }
-                    return self.look_closely(part, damaged)?.map_or_else(|| Err(doubt()), Ok);
+                    return self.look_closely(part, damaged, manners)?.map_or_else(|| Err(doubt()), Ok);
                 }
                 Located::Doubtful => {
-                    if let Some(found) = self.look_closely(part, damaged)? {
+                    if let Some(found) = self.look_closely(part, damaged, manners)? {
                         return Ok(found);
                     }
                 }
@@ -331,7 +332,12 @@ impl Reading {
     }
 
     /// Has a segment surveyed. `Ok(None)` when the offset is not in it.
-    fn look_closely(&self, part: &Part, damaged: &mut Vec<Damage>) -> Result<Option<Found>, ReadError> {
+    fn look_closely(
+        &self,
+        part: &Part,
+        damaged: &mut Vec<Damage>,
+        manners: Manners<'_>,
+    ) -> Result<Option<Found>, ReadError> {
         if !part.view.may_wait {
             return Err(doubt());
         }
@@ -341,7 +347,7 @@ impl Reading {
             return Err(ReadError::Quarantined(Box::new(damage.clone())));
         }
         let Some(first) = survey.batch else { return Ok(None) };
-        match self.read_from(part, &first, true)? {
+        match self.read_from(part, &first, true, manners)? {
             Some(found) => Ok(Some(found)),
             // It was sound a moment ago.
             None => Err(LogError::corrupt(
@@ -353,7 +359,13 @@ impl Reading {
     }
 
     /// Reads from a batch on. `Ok(None)` when it is not sound; a survey has found it so, or it was found by headers only.
-    fn read_from(&self, part: &Part, first: &Frame, surveyed: bool) -> Result<Option<Found>, ReadError> {
+    fn read_from(
+        &self,
+        part: &Part,
+        first: &Frame,
+        surveyed: bool,
+        manners: Manners<'_>,
+    ) -> Result<Option<Found>, ReadError> {
         let view = &part.view;
         let too_large = first.size > self.max_bytes as u64 && !self.at_least_one;
         let wanted = first.size.max(self.max_bytes as u64).min(view.size - first.position);
@@ -375,11 +387,11 @@ impl Reading {
             return Ok(Some(found));
         }
         let mut buffer = self.buffers.take(wanted as usize);
-        let mut read = view.source()?.read_through(buffer.as_mut_slice(), first.position);
+        let mut read = view.source()?.read_through(buffer.as_mut_slice(), first.position, manners);
         if read.as_ref().is_err_and(is_lost) && wanted > first.size {
             // Something behind the first batch is lost.
             buffer = self.buffers.take(first.size as usize);
-            read = view.source()?.read_through(buffer.as_mut_slice(), first.position);
+            read = view.source()?.read_through(buffer.as_mut_slice(), first.position, manners);
         }
         match read {
             Err(error) if is_lost(&error) => return Ok(None),

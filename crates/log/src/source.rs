@@ -5,6 +5,51 @@ use std::sync::Arc;
 
 use dohle_env::DiskFile;
 
+/// What is read at once while others wait for the device, cut at multiples of it: about as long as a flush takes. Larger pieces make
+/// flushes wait, and gain the reader little.
+const PIECE: u64 = 256 << 10;
+
+/// How a read goes about it that waits for the device. It is asked before each piece, may rest then, and tells how to go on.
+pub type Manners<'a> = &'a mut dyn FnMut() -> Manner;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// All at once, and what the system reads ahead as well.
+    Greedy,
+    /// A piece, and nothing ahead: somebody else waits for the device.
+    Modest,
+}
+
+/// [`Manners`] of who need not think of others.
+pub fn greedy() -> Manner {
+    Manner::Greedy
+}
+
+/// Fills the buffer from the device, leaving nothing of it in the page cache.
+pub(crate) fn read_cold(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    position: u64,
+    manners: Manners<'_>,
+) -> io::Result<()> {
+    let mut read = 0;
+    while read < buffer.len() {
+        let (rest, at) = (&mut buffer[read..], position + read as u64);
+        let n = match manners() {
+            Manner::Greedy => file.read_uncached_at(rest, at)?,
+            Manner::Modest => {
+                let piece = usize::try_from(PIECE - at % PIECE).unwrap_or(usize::MAX).min(rest.len());
+                file.read_alone_at(&mut rest[..piece], at)?
+            }
+        };
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        read += n;
+    }
+    Ok(())
+}
+
 #[derive(Clone)]
 pub(crate) struct Source {
     file: Arc<dyn DiskFile>,
@@ -33,12 +78,12 @@ impl Source {
     }
 
     /// As [`Source::read_into`]; a source that may wait leaves nothing of it in the page cache.
-    pub fn read_through(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
-        if !self.may_wait {
-            return self.read_into(buffer, position);
+    pub fn read_through(&self, buffer: &mut [u8], position: u64, manners: Manners<'_>) -> io::Result<()> {
+        if self.may_wait {
+            read_cold(&*self.file, buffer, position, manners)
+        } else {
+            self.read_into(buffer, position)
         }
-        let read = self.file.read_uncached_at(buffer, position)?;
-        if read < buffer.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     /// Fills the buffer, whose length the caller knows to be there.
@@ -59,5 +104,49 @@ impl Source {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use dohle_env::Disk;
+    use dohle_env::disk::{Asked, AskingDisk, OpenMode, SimDisk};
+
+    use super::*;
+
+    #[test]
+    fn a_modest_read_takes_pieces_and_a_greedy_one_takes_all() {
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let told = asked.clone();
+        let disk = AskingDisk::new(Arc::new(SimDisk::new(1)), move |what, _| {
+            told.lock().unwrap().push(what);
+            Ok(())
+        });
+        let bytes: Vec<u8> = (0..3 * PIECE).map(|at| (at % 251) as u8).collect();
+        let file = disk.open(Path::new("/log"), OpenMode::Create).unwrap();
+        file.write_all_at(&[io::IoSlice::new(&bytes)], 0).unwrap();
+        let mut read = vec![0; 2 * PIECE as usize];
+        let mut read_with = |manners: Manners<'_>, position: u64| {
+            asked.lock().unwrap().clear();
+            read_cold(&*file, &mut read, position, manners).unwrap();
+            assert_eq!(read, bytes[position as usize..position as usize + read.len()]);
+            std::mem::take(&mut *asked.lock().unwrap())
+        };
+        assert_eq!(read_with(&mut greedy, 100), [Asked::Read]);
+        assert_eq!(read_with(&mut || Manner::Modest, 100), [Asked::ReadAlone; 3]);
+        assert_eq!(read_with(&mut || Manner::Modest, PIECE), [Asked::ReadAlone; 2]);
+        // Somebody begins to produce, and stops.
+        let turn = Cell::new(0);
+        let mut changes = || {
+            turn.set(turn.get() + 1);
+            if turn.get() < 3 { Manner::Modest } else { Manner::Greedy }
+        };
+        assert_eq!(read_with(&mut changes, 1), [Asked::ReadAlone, Asked::ReadAlone, Asked::Read]);
+        let beyond = read_cold(&*file, &mut [0; 10], 3 * PIECE - 5, &mut || Manner::Modest).unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -213,7 +213,11 @@ fn a_reader_keeps_the_names_of_old_files() {
     let group = compaction.next_group(&map, &mut |_| {}).unwrap().unwrap();
     assert!(log.swap_in(group).is_ok());
     assert!(log.start_swap().is_none(), "a read was handed out");
-    assert_eq!(read.run().into_slice().unwrap().start, Offset(5), "what it was asked for");
+    assert_eq!(
+        read.run(&mut dohle_log::greedy).into_slice().unwrap().start,
+        Offset(5),
+        "what it was asked for"
+    );
     assert!(log.start_swap().is_none(), "a search was handed out");
     assert_eq!(search.run().unwrap().unwrap().offset, Offset(0));
     // Who comes now reads the new segment, whatever its name is.
@@ -224,7 +228,10 @@ fn a_reader_keeps_the_names_of_old_files() {
     world.disk.set_cold(false);
     let swapped = log.start_swap().expect("a view of the new segment does not matter").run();
     log.finish_swap(swapped, ms(2000)).unwrap();
-    assert!(read.run().into_slice().unwrap().start > Offset(5), "the first record that is left");
+    assert!(
+        read.run(&mut dohle_log::greedy).into_slice().unwrap().start > Offset(5),
+        "the first record that is left"
+    );
     swap_all(&mut log, &mut compaction, &map);
 }
 

@@ -105,7 +105,7 @@ fn unprotected_left_out(batch: &Batch) -> Vec<u8> {
 fn try_read(log: &mut Log, from: Offset, max_bytes: usize) -> Result<Slice, ReadError> {
     match log.read(from, END, max_bytes, true)? {
         Read::Ready(slice) => Ok(slice),
-        Read::Cold(cold) => log.finish_read(cold.run()),
+        Read::Cold(cold) => log.finish_read(cold.run(&mut dohle_log::greedy)),
     }
 }
 
@@ -196,7 +196,7 @@ fn a_header_that_reaches_over_the_bound_is_not_waited_for() {
     let mut log = log.unwrap();
     let outcome = match log.read(Offset(0), Offset(10), 1000, true).unwrap() {
         Read::Ready(slice) => Ok(slice),
-        Read::Cold(cold) => log.finish_read(cold.run()),
+        Read::Cold(cold) => log.finish_read(cold.run(&mut dohle_log::greedy)),
     };
     let Err(ReadError::Quarantined(damage)) = outcome else { panic!("{outcome:?}") };
     assert_eq!((damage.first, damage.next), (Offset(0), Offset(5)));

@@ -133,7 +133,7 @@ fn a_damaged_entry_of_a_transaction_index_hides_no_other() {
 fn next(log: &mut Log, from: Offset, written: &[(Offset, u32)]) -> (Offset, bool) {
     let read = match log.read(from, log.end_offset(), 300, true) {
         Ok(Read::Ready(slice)) => Ok(slice),
-        Ok(Read::Cold(cold)) => log.finish_read(cold.run()),
+        Ok(Read::Cold(cold)) => log.finish_read(cold.run(&mut dohle_log::greedy)),
         Err(error) => Err(error),
     };
     let slice = match read {
@@ -196,7 +196,7 @@ fn damage_where_a_log_is_being_written_is_named_and_the_log_goes_on() {
             let last = {
                 let mut slice = log.read(before, log.end_offset(), 300, true).unwrap();
                 if let Read::Cold(cold) = slice {
-                    slice = Read::Ready(log.finish_read(cold.run()).unwrap());
+                    slice = Read::Ready(log.finish_read(cold.run(&mut dohle_log::greedy)).unwrap());
                 }
                 let Read::Ready(slice) = slice else { unreachable!("it was waited for") };
                 slice

@@ -86,7 +86,7 @@ fn what_the_index_spares_is_what_a_walk_finds() {
                     "{from} {max_bytes}"
                 );
                 let Some(later) = later else { continue };
-                assert_eq!(later.fetch_all().unwrap(), now.chunks.concat());
+                assert_eq!(later.fetch_all(&mut dohle_log::greedy).unwrap(), now.chunks.concat());
                 // What was fetched anew is trusted again only when it was read.
                 read(&mut log, Offset(0), Offset(end), usize::MAX >> 1);
                 spared += 1;
@@ -102,20 +102,20 @@ fn deferred_bytes_that_left_memory_are_proven_when_they_come_back() {
     let mut log = large(&mut world);
     let (slice, later) = deferred(&mut log, 1000, 5000, 1 << 20);
     let later = later.unwrap();
-    let before = later.fetch_all().unwrap();
+    let before = later.fetch_all(&mut dohle_log::greedy).unwrap();
     world.disk.set_cold(true);
     assert_eq!(later.look(70_000, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!(later.fetch(0, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert_eq!(later.fetch_all().unwrap(), before);
+    assert_eq!(later.fetch_all(&mut dohle_log::greedy).unwrap(), before);
     world.disk.set_cold(false);
     let unproven = log.read_or_defer(Offset(1000), Offset(5000), 1 << 20, true, true).unwrap();
     assert!(matches!(unproven, Read::Ready(again) if again.deferred.is_none() && again.end == slice.end));
     let path = folder().join(file_name(Offset::ZERO, FileKind::Log, FileState::Live));
     world.disk.flip_bit(&path, 90_000, 3);
-    assert_eq!(later.fetch_all().unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(later.fetch_all(&mut dohle_log::greedy).unwrap_err().kind(), ErrorKind::InvalidData);
     world.disk.flip_bit(&path, 90_000, 3);
     world.disk.remove_file(&path).unwrap();
-    assert_eq!(later.fetch_all().unwrap(), before, "a file is held open");
+    assert_eq!(later.fetch_all(&mut dohle_log::greedy).unwrap(), before, "a file is held open");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn cold_reads_are_handed_out() {
     let path = folder().join(file_name(Offset::ZERO, FileKind::Log, FileState::Live));
     world.disk.flip_bit(&path, 100, 3);
     let Read::Cold(cold) = log.read(Offset(0), Offset(200), 100, true).unwrap() else { panic!("it is cold") };
-    let error = log.finish_read(cold.run()).unwrap_err();
+    let error = log.finish_read(cold.run(&mut dohle_log::greedy)).unwrap_err();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
     assert_eq!(error.code(), ErrorCode::CorruptMessage);
 }

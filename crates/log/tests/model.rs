@@ -72,7 +72,7 @@ fn check_read(
     let slice = match log.read(from, up_to, max_bytes, at_least_one).unwrap() {
         Read::Ready(slice) => slice,
         Read::Cold(cold) => {
-            let done = cold.run();
+            let done = cold.run(&mut dohle_log::greedy);
             log.finish_read(done).unwrap()
         }
     };

@@ -310,7 +310,7 @@ async fn read_one(
         Reading::Ready(found) => (found, true),
         Reading::WithoutAborted(found) => (found, false),
         Reading::Cold(mut found, cold) => {
-            let read = core.cold_reads.run(reader, move || cold.run()).await;
+            let read = core.cold_reads.run(reader, move |manners| cold.run(manners)).await;
             found.slice = partition.finish_read(read)?;
             (found, request.isolation != Isolation::ReadCommitted)
         }

@@ -149,7 +149,7 @@ fn ask(
             Ok((LookUp::Known(found), _)) => _ = answer.send(Ok(found)),
             Ok((LookUp::Search(search), partition)) => {
                 task::spawn(async move {
-                    let found = core.cold_reads.run(reader, move || search.run()).await;
+                    let found = core.cold_reads.run(reader, move |_| search.run()).await;
                     let found = found.map(|found| found.unwrap_or(NOTHING));
                     _ = answer.send(found.map_err(|problem| partition.refuse_read(&problem)));
                 });

@@ -116,7 +116,7 @@ async fn read(
     match partition.read(&request)? {
         Reading::Ready(found) | Reading::WithoutAborted(found) => Ok(found.slice),
         Reading::Cold(_, cold) => {
-            let read = task::blocking(move || cold.run()).await;
+            let read = task::blocking(move || cold.run(&mut dohle_log::greedy)).await;
             Ok(partition.finish_read(read)?)
         }
     }

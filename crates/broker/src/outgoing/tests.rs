@@ -80,10 +80,21 @@ fn sends_them(disk: Arc<dyn Disk>, folder: &Path, during: impl FnOnce()) {
         }
         assert_eq!((outgoing.pieces(), charged.used()), (6, 3000));
         during();
-        poll_fn(|cx| match outgoing.poll_write(&stream, &reads, &peer, cx) {
-            Ok(_) if outgoing.is_empty() => Poll::Ready(()),
-            Ok(_) => Poll::Pending,
-            Err(error) => panic!("{error}"),
+        poll_fn(|cx| {
+            let mut turn = Turn::new();
+            let before = outgoing.bytes();
+            let wrote = outgoing.poll_write(&stream, &reads, &peer, &mut turn, cx);
+            assert!(before - outgoing.bytes() <= TURN, "others have their turn");
+            match wrote {
+                Ok(_) if outgoing.is_empty() => Poll::Ready(()),
+                Ok(_) => {
+                    if turn.is_over() {
+                        cx.waker().wake_by_ref();
+                    }
+                    Poll::Pending
+                }
+                Err(error) => panic!("{error}"),
+            }
         })
         .await;
         assert_eq!((outgoing.bytes(), charged.used()), (0, 0));

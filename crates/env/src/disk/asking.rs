@@ -14,6 +14,8 @@ pub enum Asked {
     /// A list, a length, the space that is left.
     Look,
     Read,
+    /// A read beside which nothing is read ahead.
+    ReadAlone,
     /// A read that must not wait: `WouldBlock` says that it would have to.
     ReadCached,
     Write,
@@ -147,6 +149,11 @@ impl DiskFile for AskingFile {
     fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.ask(Asked::Read)?;
         self.file.read_uncached_at(buffer, position)
+    }
+
+    fn read_alone_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.ask(Asked::ReadAlone)?;
+        self.file.read_alone_at(buffer, position)
     }
 
     fn send_at(&self, socket: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {

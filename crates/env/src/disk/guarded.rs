@@ -328,6 +328,10 @@ impl DiskFile for GuardedFile {
         self.guard.look("reading", &self.path, || self.file.read_uncached_at(buffer, position))
     }
 
+    fn read_alone_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.guard.look("reading", &self.path, || self.file.read_alone_at(buffer, position))
+    }
+
     fn send_at(&self, socket: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
         self.guard.look("reading", &self.path, || self.file.send_at(socket, position, len))
     }

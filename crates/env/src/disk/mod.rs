@@ -141,6 +141,12 @@ pub trait DiskFile: Send + Sync {
     /// As [`DiskFile::read_at`], leaving nothing in the page cache that was not there before, where the system can do that.
     fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// As [`DiskFile::read_uncached_at`], and the device is asked for nothing else: what the system expects to be wanted next is not read
+    /// ahead, so that others wait for these bytes at most.
+    fn read_alone_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_uncached_at(buffer, position)
+    }
+
     /// Sends up to `len` bytes from `position` on to a socket without bringing them into the process; how many it took. `WouldBlock`
     /// when the socket takes none, `Unsupported` where there is no such way. Waits for the device where it has to be asked: the caller
     /// knows that it has not.

@@ -8,9 +8,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dohle_types::TimestampMs;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::whole::{FileSystem, RealFileSystem};
@@ -42,7 +43,7 @@ impl Disk for RealDisk {
             OpenMode::Create => _ = options.write(true).create(true),
             OpenMode::CreateNew => _ = options.write(true).create_new(true),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile { file: options.open(path)?, alone: AtomicBool::new(false) }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -127,29 +128,27 @@ struct RealLock {
 
 impl DiskLock for RealLock {}
 
-struct RealFile(fs::File);
-
-impl RealFile {
-    fn read_and_let_go(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let read = self.read_at(buffer, position)?;
-        let len = std::num::NonZeroU64::new(read as u64);
-        if len.is_some() {
-            // What is dirty stays. Only advice: that it is not taken is no failure of the read.
-            _ = rustix::fs::fadvise(&self.0, position, len, rustix::fs::Advice::DontNeed);
-        }
-        Ok(read)
-    }
+struct RealFile {
+    file: fs::File,
+    /// Whether the kernel was last told not to read ahead.
+    alone: AtomicBool,
 }
 
-impl DiskFile for RealFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+impl RealFile {
+    /// Tells the kernel whether to read ahead, where it was last told otherwise. Only advice, for all who read this file: it changes how
+    /// long a read takes, not what it gives.
+    fn read_ahead(&self, ahead: bool) {
+        if self.alone.load(Ordering::Relaxed) == ahead {
+            let advice = if ahead { Advice::Normal } else { Advice::Random };
+            self.alone.store(!ahead, Ordering::Relaxed);
+            _ = rustix::fs::fadvise(&self.file, 0, None, advice);
+        }
     }
 
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    fn read_all(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buffer.len() {
-            match self.0.read_at(&mut buffer[read..], position + read as u64) {
+            match self.file.read_at(&mut buffer[read..], position + read as u64) {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,21 +158,11 @@ impl DiskFile for RealFile {
         Ok(read)
     }
 
-    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let slice = io::IoSliceMut::new(buffer);
-        match rustix::io::preadv2(&self.0, &mut [slice], position, ReadWriteFlags::NOWAIT) {
-            Ok(n) => Ok(n),
-            // A file system without the flag: an ordinary read is all there is.
-            Err(Errno::OPNOTSUPP) => self.read_at(buffer, position),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    fn read_uncached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buffer.len() {
             let slice = io::IoSliceMut::new(&mut buffer[read..]);
-            match rustix::io::preadv2(&self.0, &mut [slice], position + read as u64, DONTCACHE) {
+            match rustix::io::preadv2(&self.file, &mut [slice], position + read as u64, DONTCACHE) {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(Errno::INTR) => {}
@@ -185,8 +174,49 @@ impl DiskFile for RealFile {
         Ok(read)
     }
 
+    fn read_and_let_go(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let read = self.read_all(buffer, position)?;
+        let len = std::num::NonZeroU64::new(read as u64);
+        if len.is_some() {
+            // What is dirty stays. Only advice: that it is not taken is no failure of the read.
+            _ = rustix::fs::fadvise(&self.file, position, len, Advice::DontNeed);
+        }
+        Ok(read)
+    }
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_ahead(true);
+        self.read_all(buffer, position)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let slice = io::IoSliceMut::new(buffer);
+        match rustix::io::preadv2(&self.file, &mut [slice], position, ReadWriteFlags::NOWAIT) {
+            Ok(n) => Ok(n),
+            // A file system without the flag: an ordinary read is all there is.
+            Err(Errno::OPNOTSUPP) => self.read_all(buffer, position),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_ahead(true);
+        self.read_uncached(buffer, position)
+    }
+
+    fn read_alone_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_ahead(false);
+        self.read_uncached(buffer, position)
+    }
+
     fn send_at(&self, socket: BorrowedFd<'_>, mut position: u64, len: usize) -> io::Result<usize> {
-        match rustix::fs::sendfile(socket, &self.0, Some(&mut position), len) {
+        match rustix::fs::sendfile(socket, &self.file, Some(&mut position), len) {
             Ok(sent) => Ok(sent),
             // A file system that cannot hand on its pages.
             Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
@@ -198,13 +228,13 @@ impl DiskFile for RealFile {
         let mut owned: Vec<io::IoSlice<'_>>;
         for window in slices.chunks(MAX_SLICES) {
             let total: usize = window.iter().map(|slice| slice.len()).sum();
-            let mut written = write_some(&self.0, window, position)?;
+            let mut written = write_some(&self.file, window, position)?;
             if written < total {
                 owned = window.to_vec();
                 let mut rest = &mut owned[..];
                 io::IoSlice::advance_slices(&mut rest, written);
                 while written < total {
-                    let n = write_some(&self.0, rest, position + written as u64)?;
+                    let n = write_some(&self.file, rest, position + written as u64)?;
                     written += n;
                     io::IoSlice::advance_slices(&mut rest, n);
                 }
@@ -215,11 +245,11 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn reserve(&self, position: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, position, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len) {
             Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -232,12 +262,12 @@ impl DiskFile for RealFile {
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()> {
         // The only call without a safe wrapper; POSIX_FADV_DONTNEED starts write-back of dirty pages and drops clean ones.
         let len = std::num::NonZeroU64::new(len);
-        rustix::fs::fadvise(&self.0, position, len, rustix::fs::Advice::DontNeed)?;
+        rustix::fs::fadvise(&self.file, position, len, Advice::DontNeed)?;
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<Synced> {
-        self.0.sync_data()?;
+        self.file.sync_data()?;
         Ok(Synced(()))
     }
 }

@@ -10,7 +10,7 @@ use super::CHUNK_BYTES;
 use super::walk::Walk;
 use crate::error::{LogError, failed};
 use crate::names::{FileKind, FileState, file_name, parse_file_name};
-use crate::source::Source;
+use crate::source::{Source, greedy};
 
 /// The offset after the last batch in a folder whose header makes sense. Reads the last segment.
 pub fn end_of(disk: &dyn Disk, folder: &Path) -> Result<Offset, LogError> {
@@ -27,7 +27,7 @@ pub fn end_of(disk: &dyn Disk, folder: &Path) -> Result<Offset, LogError> {
     let (mut walk, mut chunk, mut at) = (Walk::default(), vec![0; CHUNK_BYTES], 0);
     while at < size {
         let len = CHUNK_BYTES.min(usize::try_from(size - at).unwrap_or(CHUNK_BYTES));
-        source.read_through(&mut chunk[..len], at).map_err(failed("reading", &path))?;
+        source.read_through(&mut chunk[..len], at, &mut greedy).map_err(failed("reading", &path))?;
         at += walk.follow(&chunk[..len], at, size) as u64;
     }
     Ok(walk.reached.max(base))

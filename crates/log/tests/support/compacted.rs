@@ -211,7 +211,7 @@ impl Compacted {
     /// Runs the reads that were handed out: each gives records that were written at their offsets.
     fn answer(&mut self) -> Step {
         for (read, from) in std::mem::take(&mut self.reads) {
-            let slice = read.run().into_slice()?;
+            let slice = read.run(&mut dohle_log::greedy).into_slice()?;
             for batch in parse_batches(joined(&slice)) {
                 let batch = batch?;
                 batch.check_crc()?;

@@ -138,7 +138,7 @@ pub fn read(log: &mut Log, from: Offset, up_to: Offset, max_bytes: usize) -> Sli
     match log.read(from, up_to, max_bytes, true).unwrap() {
         Read::Ready(slice) => slice,
         Read::Cold(cold) => {
-            let done = cold.run();
+            let done = cold.run(&mut dohle_log::greedy);
             log.finish_read(done).unwrap()
         }
     }
