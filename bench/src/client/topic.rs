@@ -91,8 +91,8 @@ impl Topic {
         Ok(starts.into_iter().zip(ends).collect())
     }
 
-    /// One end of every partition; `None` while one of them has no leader.
-    fn offsets(&self, connection: &mut Connection, which: i64) -> Outcome<Option<Vec<i64>>> {
+    /// One end of every partition, or where it was at a time; `None` while one of them has no leader.
+    pub fn offsets(&self, connection: &mut Connection, which: i64) -> Outcome<Option<Vec<i64>>> {
         let asked = |partition| ListOffsetsPartition {
             partition_index: partition,
             timestamp: which,

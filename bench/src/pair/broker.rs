@@ -64,9 +64,15 @@ impl Broker {
 
     /// SIGTERM, and the same program on the same folder again. It need not listen yet.
     pub fn restart(&mut self) -> Outcome<()> {
+        self.stop()?;
+        self.again()
+    }
+
+    /// SIGTERM.
+    pub fn stop(&mut self) -> Outcome<()> {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         self.child.wait()?;
-        self.again()
+        Ok(())
     }
 
     /// SIGKILL.
@@ -84,6 +90,11 @@ impl Broker {
         self.child = self.command.spawn()?;
         self.process = Process::new(self.child.id());
         Ok(())
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Starts a contestant and waits until it answers.

@@ -15,17 +15,19 @@ use dohle_wire::messages::FetchRequest;
 use dohle_wire::{ApiKey, RecordBytes};
 
 use super::contestant::{Contestant, DOHLE, DOHLE_SYNCED};
+use super::fit::Fit;
 use super::loads::{self, Life, at_rest, costed};
+use super::long::Long;
 use super::measure::millis;
 use super::report::rounded;
 use super::scenario::{STANDARD, Shape};
 use super::{Lab, background, lab};
 use crate::Outcome;
 use crate::client::groups::{Alone, Cohort, wait_for_coordinator};
-use crate::client::{self, Connection, Load, Topic, end_of_log};
+use crate::client::{self, Connection, Load, Moment, Topic, end_of_log};
 
-/// How far below its bound an exponent has to be seen to be trusted, in standard errors.
-const ERRORS: f64 = 2.0;
+/// 1.3 times over the hundredfold.
+const FLAT: f64 = 0.057;
 
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -96,6 +98,30 @@ const TABLE: &[Row] = &[
         weekly: &[1_000, 4_000, 16_000],
         exponent: 0.3,
         cost: log_size,
+    },
+    Row {
+        name: "length-start",
+        about: "start to the first acknowledgement after a clean stop, with n MB in one log, nearly all of it holes",
+        quick: &[100, 1_000, 10_000],
+        weekly: &[1_000, 10_000, 100_000],
+        exponent: FLAT,
+        cost: length_start,
+    },
+    Row {
+        name: "length-lookup",
+        about: "microseconds to find an offset by its time, median, in such a log",
+        quick: &[100, 1_000, 10_000],
+        weekly: &[1_000, 10_000, 100_000],
+        exponent: FLAT,
+        cost: length_lookup,
+    },
+    Row {
+        name: "length-memory",
+        about: "memory after looking all over such a log",
+        quick: &[100, 1_000, 10_000],
+        weekly: &[1_000, 10_000, 100_000],
+        exponent: FLAT,
+        cost: length_memory,
     },
     Row {
         name: "segments",
@@ -214,48 +240,6 @@ fn grown(lab: &Lab, row: &Row, sizes: &[u64], times: usize) -> Outcome<Fit> {
     Fit::of(&points).ok_or_else(|| "no cost could be measured".into())
 }
 
-/// `cost = a * n^exponent`, and how sure that is.
-#[derive(Clone, Copy, Debug)]
-struct Fit {
-    exponent: f64,
-    error: f64,
-}
-
-impl Fit {
-    /// Least squares over logarithms. `None` without three points, or with costs that have none.
-    fn of(points: &[(f64, f64)]) -> Option<Self> {
-        let logs: Vec<(f64, f64)> = points
-            .iter()
-            .filter(|(n, cost)| *n > 0.0 && *cost > 0.0)
-            .map(|(n, cost)| (n.ln(), cost.ln()))
-            .collect();
-        if logs.len() < 3 || logs.len() < points.len() {
-            return None;
-        }
-        let count = logs.len() as f64;
-        let mean_x = logs.iter().map(|(x, _)| x).sum::<f64>() / count;
-        let mean_y = logs.iter().map(|(_, y)| y).sum::<f64>() / count;
-        let spread = logs.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
-        if spread == 0.0 {
-            return None;
-        }
-        let exponent = logs.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread;
-        let residual = logs.iter().map(|(x, y)| (y - mean_y - exponent * (x - mean_x)).powi(2)).sum::<f64>();
-        Some(Self { exponent, error: (residual / (count - 2.0) / spread).sqrt() })
-    }
-
-    /// Whether the exponent may still be the bound or less.
-    fn within(self, bound: f64) -> bool {
-        self.exponent - ERRORS * self.error <= bound
-    }
-}
-
-impl std::fmt::Display for Fit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "n^{:.2} (error {:.2})", self.exponent, self.error)
-    }
-}
-
 fn begun(lab: &Lab, contestant: Contestant) -> Outcome<Life> {
     Life::begin(lab, contestant, &[])
 }
@@ -318,6 +302,45 @@ fn log_size(lab: &Lab, n: u64) -> Outcome<f64> {
     life.broker.kill()?;
     life.broker.again()?;
     first_ack(&mut life, &load)
+}
+
+fn length_start(lab: &Lab, n: u64) -> Outcome<f64> {
+    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
+    long.life.broker.restart()?;
+    first_ack(&mut long.life, &long.one)
+}
+
+/// How often an offset is looked up, all over the log.
+const LOOKUPS: u64 = 500;
+
+/// Looks offsets up by their times, and how long each took.
+fn look_up(long: &mut Long) -> Outcome<Vec<Duration>> {
+    let mut connection = long.life.broker.connect()?;
+    let mut look = |index: u64| {
+        // A step that has nothing to do with the segments' size.
+        let offset = index * 7_919 % long.batches;
+        let start = Moment::now();
+        let found = long.topic.offsets(&mut connection, long.written_at(offset)?)?;
+        let took = start.elapsed();
+        let right = found.as_deref() == Some(&[i64::try_from(offset)?]);
+        if right { Ok(took) } else { Err(format!("{found:?} was found where {offset} is").into()) }
+    };
+    let found: Outcome<Vec<Duration>> = (0..LOOKUPS).map(&mut look).collect();
+    long.life.broker.explained(found)
+}
+
+fn length_lookup(lab: &Lab, n: u64) -> Outcome<f64> {
+    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
+    look_up(&mut long)?;
+    let mut took = look_up(&mut long)?;
+    took.sort_unstable();
+    Ok(1e3 * millis(took[took.len() / 2]))
+}
+
+fn length_memory(lab: &Lab, n: u64) -> Outcome<f64> {
+    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
+    look_up(&mut long)?;
+    Ok(long.life.broker.process.read()?.rss_mib())
 }
 
 fn segments(lab: &Lab, n: u64) -> Outcome<f64> {
@@ -417,33 +440,4 @@ fn compaction(lab: &Lab, n: u64) -> Outcome<f64> {
 
 fn record_size(lab: &Lab, n: u64) -> Outcome<f64> {
     per_gb(&mut begun(lab, DOHLE)?, &Shape { record_size: n as usize, ..STANDARD }, 1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Costs of `n^exponent`, each off by up to so much.
-    fn points(exponent: f64, noise: f64) -> Vec<(f64, f64)> {
-        let sizes = [10.0_f64, 100.0, 1000.0];
-        let off = [1.0 + noise, 1.0 - noise, 1.0, 1.0 - noise, 1.0, 1.0 + noise];
-        sizes.iter().chain(&sizes).zip(off).map(|(n, off)| (*n, 3.0 * n.powf(exponent) * off)).collect()
-    }
-
-    #[test]
-    fn the_exponent_is_found() {
-        for exponent in [0.0, 0.5, 1.0, 2.0] {
-            let fit = Fit::of(&points(exponent, 0.0)).unwrap();
-            assert!((fit.exponent - exponent).abs() < 1e-9 && fit.error < 1e-6, "{fit}");
-        }
-    }
-
-    #[test]
-    fn noise_is_no_growth_and_growth_is_no_noise() {
-        assert!(Fit::of(&points(0.0, 0.2)).unwrap().within(0.05));
-        assert!(!Fit::of(&points(0.5, 0.2)).unwrap().within(0.1));
-        assert!(!Fit::of(&points(2.0, 0.1)).unwrap().within(1.1));
-        assert!(Fit::of(&points(1.0, 0.1)).unwrap().within(1.1));
-        assert!(Fit::of(&[(1.0, 2.0), (2.0, 2.0)]).is_none() && Fit::of(&[(1.0, 0.0); 4]).is_none());
-    }
 }

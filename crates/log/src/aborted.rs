@@ -10,7 +10,7 @@ use dohle_types::Offset;
 use crate::error::{LogError, ReadError};
 use crate::index::AbortedTransaction;
 use crate::log::Log;
-use crate::segment::SegmentView;
+use crate::segment::{Lease, SegmentView};
 
 /// A search for aborted transactions, to be run on any thread; it may wait for the device. What it gives goes back to the log, to
 /// [`Log::finish_aborted`].
@@ -24,7 +24,7 @@ pub struct AbortedSearch {
 pub struct AbortedFound {
     transactions: Vec<AbortedTransaction>,
     /// Segments without any. Meanwhile others may have taken their place.
-    without: Vec<(Offset, Weak<()>)>,
+    without: Vec<(Offset, Weak<Lease>)>,
 }
 
 impl Log {

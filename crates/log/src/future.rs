@@ -37,6 +37,7 @@ use crate::error::{LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name, parse_file_name};
 use crate::recovery::ignore_missing;
+use crate::segment::Lease;
 use crate::source::{Manner, Source};
 use crate::storing::write_synced;
 
@@ -97,7 +98,7 @@ struct Part {
     is_stored: bool,
     file: Option<Arc<dyn DiskFile>>,
     /// While it is held, the segment keeps its names; gone with the segment.
-    lease: Weak<()>,
+    lease: Weak<Lease>,
 }
 
 impl Log {

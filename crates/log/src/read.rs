@@ -15,7 +15,7 @@ use crate::error::{LogError, ReadError, failed};
 use crate::frame::Frame;
 use crate::log::Log;
 use crate::names::FileKind;
-use crate::segment::SegmentView;
+use crate::segment::{Lease, SegmentView};
 use crate::source::{Manners, greedy};
 use crate::survey::{Foothold, Located, is_lost};
 
@@ -72,7 +72,7 @@ pub struct ColdResult {
     read: Result<Found, ReadError>,
     damaged: Vec<Damage>,
     /// The segments that were read. Meanwhile others may have taken their place.
-    segments: Vec<(Offset, Weak<()>)>,
+    segments: Vec<(Offset, Weak<Lease>)>,
 }
 
 impl ColdRead {
@@ -235,7 +235,7 @@ impl Log {
         }
     }
 
-    pub(crate) fn is_segment(&self, base: Offset, lease: &Weak<()>) -> bool {
+    pub(crate) fn is_segment(&self, base: Offset, lease: &Weak<Lease>) -> bool {
         let segment = &self.segments[self.segment_of(base)];
         segment.base == base && std::ptr::eq(Arc::as_ptr(&segment.lease), lease.as_ptr())
     }

@@ -16,6 +16,7 @@ use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
 use crate::recovery::ignore_missing;
 use crate::removal::{Between, remove_file};
+use crate::segment::Lease;
 
 /// How long a log keeps its tail in memory and its files open after it was last used.
 const IDLE_MS: i64 = 60_000;
@@ -28,7 +29,7 @@ const MAX_SEGMENTS_PER_CLEANUP: usize = 64;
 #[derive(Default)]
 pub(crate) struct Garbage {
     /// Left the log; to be renamed when nobody reads them by name any more.
-    retired: Vec<(Offset, Arc<()>)>,
+    retired: Vec<(Offset, Arc<Lease>)>,
     /// Renamed; to be removed at that time.
     renamed: Vec<(TimestampMs, Vec<Offset>)>,
     /// Whether a cleanup is under way.

@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dohle_env::disk::{OpenMode, read_file};
@@ -64,7 +64,14 @@ pub(crate) struct Segment {
     pub lost: Arc<AtomicBool>,
     /// Shared with every view: files are not renamed while somebody may open them by name. Also tells this segment from another
     /// of its base.
-    pub lease: Arc<()>,
+    pub lease: Arc<Lease>,
+}
+
+/// What a segment and its views share.
+#[derive(Default)]
+pub(crate) struct Lease {
+    /// What the files of a closed segment say, once somebody has asked them. A segment that is changed knows it by itself.
+    largest: OnceLock<Largest>,
 }
 
 impl Segment {
@@ -95,7 +102,7 @@ impl Segment {
             has_no_aborted: false,
             checked: Cell::new((0, 0)),
             lost: Arc::default(),
-            lease: Arc::new(()),
+            lease: Arc::default(),
         }
     }
 
@@ -236,7 +243,7 @@ pub(crate) struct SegmentView {
     /// Whether reads may wait for the device.
     pub may_wait: bool,
     pub lost: Arc<AtomicBool>,
-    pub lease: Arc<()>,
+    pub lease: Arc<Lease>,
 }
 
 impl SegmentView {
@@ -341,14 +348,15 @@ impl SegmentView {
     }
 
     pub fn largest(&self) -> Result<Largest, LogError> {
-        if let Some(largest) = self.largest {
+        if let Some(largest) = self.largest.or_else(|| self.lease.largest.get().copied()) {
             return Ok(largest);
         }
         let last = index::last_time(&self.open(FileKind::TimeIndex)?, &self.path(FileKind::TimeIndex))?;
-        Ok(last.map_or(Largest::UNKNOWN, |entry| Largest {
+        let largest = last.map_or(Largest::UNKNOWN, |entry| Largest {
             timestamp: entry.timestamp,
             offset: self.base.plus(i64::from(entry.relative)),
-        }))
+        });
+        Ok(*self.lease.largest.get_or_init(|| largest))
     }
 
     pub fn aborted(&self) -> Result<Vec<AbortedTransaction>, LogError> {

@@ -56,7 +56,7 @@ use crate::frame::{Frame, SCAN_WINDOW_BYTES, Scanner};
 use crate::index::{AbortedTransaction, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
 use crate::log::Log;
 use crate::names::FileKind;
-use crate::segment::{Segment, SegmentView};
+use crate::segment::{Lease, Segment, SegmentView};
 
 /// Why a compaction ended before its time. The log is as it was.
 #[derive(Debug, Error)]
@@ -133,7 +133,7 @@ pub struct CleanedGroup {
     dir: Arc<Path>,
     token: Arc<Token>,
     /// Who they are, and how large they were.
-    sources: Vec<(Weak<()>, u64)>,
+    sources: Vec<(Weak<Lease>, u64)>,
     segment: Segment,
 }
 

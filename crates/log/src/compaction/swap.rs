@@ -21,6 +21,7 @@ use crate::error::{LogError, failed};
 use crate::log::Log;
 use crate::names::{FileKind, FileState, file_name};
 use crate::recovery::ignore_missing;
+use crate::segment::Lease;
 
 /// What a segment's own files are; its producer snapshot stands before it.
 const OF_SEGMENT: [FileKind; 4] =
@@ -30,7 +31,7 @@ const OF_SEGMENT: [FileKind; 4] =
 pub(crate) struct Swapping {
     pub base: Offset,
     /// The replaced ones; the first has the base of the new one.
-    old: Vec<(Offset, Arc<()>)>,
+    old: Vec<(Offset, Arc<Lease>)>,
     /// The kinds of files that the new one has.
     kinds: Vec<FileKind>,
     token: Weak<Token>,
