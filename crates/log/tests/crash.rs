@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use dohle_env::disk::{Fault, Lie, SimDisk};
 use dohle_log::{Log, Recovery};
 use dohle_types::*;
@@ -223,5 +225,37 @@ fn what_was_cut_before_a_crash_point_does_not_come_back_behind_what_was_stored_s
             let operations = (0..60).find(is_whole).expect("a truncation has fewer operations");
             assert!(operations >= 3, "{operations}");
         }
+    }
+}
+
+/// A snapshot that a stop has left beyond a cut knows producers whose records are gone. When the log has grown past it again, stored or
+/// not, nothing but its removal tells it from one of its own.
+#[test]
+fn producers_beyond_a_cut_are_forgotten_at_a_crash_point_after_the_log_has_grown_again() {
+    for (seed, is_stored) in (0..64).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let world = World::new(seed);
+        let mut log = world.open(Recovery::UNKNOWN).unwrap();
+        let append = |log: &mut Log, id: i64| {
+            let batch = producer_batch(id as u64, 3, 1000, id, 0, 0);
+            log.append_as_leader(vec![batch], LeaderEpoch(0), ms(1000)).unwrap();
+        };
+        (0..6).for_each(|id| append(&mut log, id));
+        let closed = log.close().unwrap();
+        let mut log = world.open(Recovery::of_closed(closed)).unwrap();
+        log.truncate_to(Offset(9), ms(1000)).unwrap();
+        (10..14).for_each(|id| append(&mut log, id));
+        if is_stored {
+            _ = log.flush().unwrap();
+        }
+        let recovery_point = log.recovery_point();
+        drop(log);
+        world.disk.crash(seed);
+        let found = Recovery { clean: false, recovery_point, log_start: Offset::ZERO };
+        let mut log = world.open(found).unwrap();
+        // Where the log is cut once more it goes by the newest snapshot that is left.
+        log.truncate_to(Offset(18), ms(1000)).unwrap();
+        let written: BTreeSet<_> = read_all(&mut log).iter().map(|batch| batch.header.producer_id).collect();
+        let known: BTreeSet<_> = log.producers().map(|info| info.producer_id).collect();
+        assert_eq!(known, written, "seed {seed}, stored: {is_stored}");
     }
 }

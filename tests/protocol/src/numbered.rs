@@ -32,19 +32,31 @@ pub fn produce(
     number: i64,
     value_bytes: usize,
 ) -> Option<(i16, i64)> {
+    produce_to(client, topic, &[index], number, value_bytes)?.pop()
+}
+
+/// As [`produce`], to many partitions with one request.
+pub fn produce_to(
+    client: &mut Connection,
+    topic: &str,
+    partitions: &[i32],
+    number: i64,
+    value_bytes: usize,
+) -> Option<Vec<(i16, i64)>> {
     let mut value = number.to_be_bytes().to_vec();
     value.resize(value_bytes, 0xAA);
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
-    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
-    let data =
-        PartitionProduceData { index, records: Some(RecordBytes::from(records)), ..Default::default() };
-    let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    let data = partitions.iter().map(|&index| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.append(TimestampMs(1_700_000_000_000), None, Some(&value), &[]);
+        let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
+        PartitionProduceData { index, records: Some(RecordBytes::from(records)), ..Default::default() }
+    });
+    let topic = TopicProduceData { name: topic.into(), partition_data: data.collect(), ..Default::default() };
     let request =
         ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
     let response = client.ask(&request, PRODUCE_VERSION)?;
-    let answer = &response.responses[0].partition_responses[0];
-    Some((answer.error_code, answer.base_offset))
+    let answers = &response.responses[0].partition_responses;
+    Some(answers.iter().map(|answer| (answer.error_code, answer.base_offset)).collect())
 }
 
 /// The error, and the numbers from an offset on that come in one answer, each of which has to stand at its own offset.
