@@ -21,6 +21,9 @@ use dohle_wire::messages::init_producer_id_request::InitProducerIdRequest;
 use dohle_wire::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use dohle_wire::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -42,19 +45,23 @@ pub fn first_timestamp() -> i64 {
     })
 }
 
+/// Offset, length and checksum.
+type Batch = (i64, usize, u32);
+
 /// A partition as it is read.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub struct Picture {
     pub start: i64,
     pub high_watermark: i64,
     pub last_stable: i64,
-    /// Offset, length and checksum of every batch.
-    pub batches: Vec<(i64, usize, u32)>,
+    pub batches: Vec<Batch>,
     /// Where a reader of what is committed stands at the end, and what he is told to leave out: producers with first offsets.
     pub committed_end: i64,
     pub aborted: BTreeSet<(i64, i64)>,
     /// Per isolation level and timestamp: error, offset, timestamp, epoch.
     pub offsets: Vec<(i8, i64, i16, i64, i64, i32)>,
+    /// Of each leader epoch that has batches: error, epoch and where it ends, as followers ask for it.
+    pub epochs: Vec<(i32, i16, i32, i64)>,
 }
 
 /// One who writes and looks by frames.
@@ -171,26 +178,47 @@ impl Hand {
             committed_end: start,
             aborted: BTreeSet::new(),
             offsets,
+            epochs: Vec::new(),
         };
-        let mut next = start;
+        let (mut next, mut epochs) = (start, BTreeSet::new());
         loop {
             let (bytes, _) = self.fetch(topic, partition, 0, next, &mut picture);
             let found = batches(&bytes);
             let Some(last) = found.last() else { break };
             next = last.0;
-            picture.batches.extend(found.into_iter().map(|(_, batch)| batch));
+            epochs.extend(found.iter().filter_map(|(_, epoch, _)| *epoch));
+            picture.batches.extend(found.into_iter().map(|(.., batch)| batch));
         }
         loop {
             let (bytes, aborted) = self.fetch(topic, partition, 1, picture.committed_end, &mut picture);
             picture.aborted.extend(aborted);
-            let Some(last) = batches(&bytes).last().map(|(next, _)| *next) else { break };
+            let Some(last) = batches(&bytes).last().map(|(next, ..)| *next) else { break };
             picture.committed_end = last;
         }
         // The epoch of the end is that of the leader, who has a new one with each start.
         for found in picture.offsets.iter_mut().filter(|found| found.3 == picture.high_watermark) {
             found.5 = 0;
         }
+        picture.epochs = epochs.into_iter().map(|epoch| self.end_of_epoch(topic, partition, epoch)).collect();
         picture
+    }
+
+    fn end_of_epoch(&mut self, topic: &str, partition: i32, leader_epoch: i32) -> (i32, i16, i32, i64) {
+        let partition = OffsetForLeaderPartition {
+            partition,
+            current_leader_epoch: -1,
+            leader_epoch,
+            ..Default::default()
+        };
+        let asked =
+            OffsetForLeaderTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
+        let topics = vec![asked];
+        let request = OffsetForLeaderEpochRequest { replica_id: -1, topics, ..Default::default() };
+        self.ready(topic, |c| {
+            let answer = c.ask(&request, 4).expect("an answer");
+            let answer = &answer.topics[0].partitions[0];
+            (answer.error_code, (leader_epoch, answer.error_code, answer.leader_epoch, answer.end_offset))
+        })
     }
 
     fn offset(
@@ -259,8 +287,8 @@ impl Hand {
     }
 }
 
-/// The whole batches, or messages of an old format, and the offset after each.
-fn batches(bytes: &Bytes) -> Vec<(i64, (i64, usize, u32))> {
+/// The whole batches, or messages of an old format: the offset after each, its leader epoch if it has one, and what it is.
+fn batches(bytes: &Bytes) -> Vec<(i64, Option<i32>, Batch)> {
     let (mut found, mut rest) = (Vec::new(), &bytes[..]);
     let wide =
         |bytes: &[u8], at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -273,7 +301,8 @@ fn batches(bytes: &Bytes) -> Vec<(i64, (i64, usize, u32))> {
         }
         let is_batch = rest[16] >= 2;
         let last = if is_batch { base + i64::from(word(rest, 23)) } else { base };
-        found.push((last + 1, (base, len, crc32fast::hash(&rest[..len]))));
+        let epoch = is_batch.then(|| word(rest, 12));
+        found.push((last + 1, epoch, (base, len, crc32fast::hash(&rest[..len]))));
         rest = &rest[len..];
     }
     found

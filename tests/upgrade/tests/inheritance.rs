@@ -85,9 +85,10 @@ fn what_only_kafka_can_write_is_inherited_and_handed_back() {
     life.compare(hand_overs, Program::Kafka);
     life.close_what_was_open();
     let partitions: usize = TOPICS.iter().map(|(_, partitions)| *partitions as usize).sum();
-    // Per comparison each partition; per turn two batches of each codec; the old formats, the transactions as Kafka shows them, the end.
+    // Per comparison each partition; per turn two batches of each codec; the old formats, the transactions as Kafka shows them, the end,
+    // the number of epochs.
     life.checks.finish(
-        partitions * (hand_overs + 1) + 2 * CODECS.len() * (hand_overs + 1) + 2 + 3 + 2 + DUMPS.len(),
+        partitions * (hand_overs + 1) + 2 * CODECS.len() * (hand_overs + 1) + 2 + 3 + 2 + 1 + DUMPS.len(),
     );
 }
 
@@ -232,6 +233,8 @@ impl Life {
 
     /// Kafka's dump finds no fault in what our clean stop has left.
     fn judge_files(&mut self) {
+        let epochs = self.pictures.values().map(|picture| picture.epochs.len()).max();
+        self.checks.that(epochs >= Some(3), "logs of several leader epochs were compared");
         let mut tools = Tools::start(self.node.folder());
         for dir in self.node.log_dirs() {
             assert!(dir.join(".kafka_cleanshutdown").is_file(), "{} is not marked clean", dir.display());
