@@ -7,7 +7,7 @@ use dohle_env::DiskFile;
 
 /// What is read at once while others wait for the device, cut at multiples of it: about as long as a flush takes. Larger pieces make
 /// flushes wait, and gain the reader little.
-const PIECE: u64 = 256 << 10;
+const PIECE: u64 = 128 << 10;
 
 /// How a read goes about it that waits for the device. It is asked before each piece, may rest then, and tells how to go on.
 pub type Manners<'a> = &'a mut dyn FnMut() -> Manner;

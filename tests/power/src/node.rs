@@ -53,6 +53,8 @@ pub struct Node {
 impl Node {
     /// With two log directories on the disk.
     pub fn on(disk: Option<SimDisk>) -> Node {
+        // Which may build it, and is no part of its first start.
+        dohle_binary();
         let folder = tempfile::Builder::new().prefix("dohle-power-").tempdir().expect("a temporary folder");
         let (port, controller_port) = (free_port(), free_port());
         let node = Node { disk, mount: None, process: None, port, controller_port, folder };
