@@ -37,9 +37,10 @@ impl Load {
     /// Creates the topic; nothing is written yet.
     pub fn on(topic: &'static str, partitions: u64, bootstrap: &str, folder: &Path) -> Load {
         let mut session = Client::FranzGo.start(bootstrap, folder);
-        // The records' timestamps are years old; only without retention do they stay.
-        session
-            .ask(&format!("create topic={topic} partitions={partitions} replicas=1 config=retention.ms:-1"));
+        // The records' timestamps are years old; only without retention do they stay. And after a restart a producer is known by the time
+        // of its last batch: with theirs it would be forgotten at once, as with Kafka, and what it sends again be taken for new.
+        let config = "retention.ms:-1,message.timestamp.type:LogAppendTime";
+        session.ask(&format!("create topic={topic} partitions={partitions} replicas=1 config={config}"));
         let contents =
             Contents { seed: crc32fast::hash(topic.as_bytes()), partitions, count: 0, header_nulls: true };
         let shared = Arc::new(Shared::default());
