@@ -28,6 +28,9 @@ use crate::client::{self, Connection, Load, Moment, Topic, end_of_log};
 
 /// 1.3 times over the hundredfold.
 const FLAT: f64 = 0.057;
+/// Lengths in MB.
+const SHORT_LOGS: &[u64] = &[100, 1_000, 10_000];
+const LONG_LOGS: &[u64] = &[1_000, 10_000, 100_000];
 
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -102,24 +105,24 @@ const TABLE: &[Row] = &[
     Row {
         name: "length-start",
         about: "start to the first acknowledgement after a clean stop, with n MB in one log, nearly all of it holes",
-        quick: &[100, 1_000, 10_000],
-        weekly: &[1_000, 10_000, 100_000],
+        quick: SHORT_LOGS,
+        weekly: LONG_LOGS,
         exponent: FLAT,
         cost: length_start,
     },
     Row {
         name: "length-lookup",
         about: "microseconds to find an offset by its time, median, in such a log",
-        quick: &[100, 1_000, 10_000],
-        weekly: &[1_000, 10_000, 100_000],
+        quick: SHORT_LOGS,
+        weekly: LONG_LOGS,
         exponent: FLAT,
         cost: length_lookup,
     },
     Row {
         name: "length-memory",
         about: "memory after looking all over such a log",
-        quick: &[100, 1_000, 10_000],
-        weekly: &[1_000, 10_000, 100_000],
+        quick: SHORT_LOGS,
+        weekly: LONG_LOGS,
         exponent: FLAT,
         cost: length_memory,
     },
