@@ -150,7 +150,8 @@ impl Connection {
                     Err(error) => return Poll::Ready(End::Io(error)),
                 }
             }
-            if self.finished_sending && self.frames.peek(0).is_none() {
+            // What is on its way goes as far as the socket takes it, in as many turns as that needs.
+            if self.finished_sending && self.frames.peek(0).is_none() && !turn.is_over() {
                 return Poll::Ready(End::Closed);
             }
             if self.waiting.is_empty() && self.outgoing.is_empty() {
