@@ -42,11 +42,11 @@ use crate::log_dir_failure::Alarm;
 use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
 use crate::moves::Moves;
+use crate::open_files::{OpenFiles, Shares};
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
-use crate::resting::OpenFiles;
 use crate::retention::Unopened;
-use crate::slots::Slot;
+use crate::slots::{Entered, Slot};
 use crate::upkeep;
 
 /// A piece of work for another core.
@@ -61,8 +61,8 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// `fetch.max.bytes`.
     pub fetch_max: usize,
-    /// How many partitions keep files open, on all cores together.
-    pub open_files: usize,
+    /// Who may have how many of the process's descriptors.
+    pub descriptors: Shares,
     /// `unstable.api.versions.enable`.
     pub unstable_versions: bool,
     /// Which levels of the cluster's features this node can run at: `unstable.feature.versions.enable`.
@@ -132,7 +132,7 @@ pub struct Core {
     /// Partitions whose marks have moved since the last checkpoint.
     pub moved: RefCell<Vec<Rc<Partition>>>,
     /// Whose files are open.
-    pub files: RefCell<OpenFiles>,
+    pub files: RefCell<OpenFiles<Partition, Entered>>,
     /// When those may have something due that were never opened.
     pub unopened: RefCell<Unopened>,
     /// Whether [`resting`] is about to look for partitions that nobody uses.
@@ -164,12 +164,12 @@ impl Core {
             cold_reads: ColdReads::new(shared.background.clone()),
             dirty: RefCell::default(),
             moved: RefCell::default(),
-            files: RefCell::new(OpenFiles::new(shared.limits.open_files / shared.mailboxes.cores())),
+            files: RefCell::new(OpenFiles::new(shared.limits.descriptors, shared.mailboxes.cores())),
             unopened: RefCell::default(),
             looks_for_rest: Cell::new(false),
             draining: Cell::new(false),
             requests: Cell::new(0),
-            doorkeeper: Doorkeeper::new(&shared.config),
+            doorkeeper: Doorkeeper::new(&shared.config, shared.limits.descriptors.clients()),
             scratch: RefCell::default(),
             stop: Rc::new(Notify::new()),
             metrics,
@@ -329,6 +329,7 @@ impl Core {
         if let Some(partition) = self.opened_partition(id).filter(|open| open.is_behind(of.as_ref())) {
             partition.finish_flush(self, result);
         }
+        self.flush_is_over();
     }
 
     /// Has a partition's bytes flushed at the end of this turn of the loop, so that all that is appended until then shares one flush.
@@ -341,8 +342,14 @@ impl Core {
                 task::yield_now().await;
                 let dirty = core.dirty.take();
                 // All at once: what reaches the device together, it stores together.
-                let jobs = dirty.iter().filter_map(|partition| partition.start_flush(&core)).collect();
+                let jobs: Vec<_> =
+                    dirty.iter().filter_map(|partition| partition.start_flush(&core)).collect();
+                let all = jobs.len() == dirty.len();
                 core.shared.flusher.flush(jobs);
+                if !all {
+                    // Some had nothing to flush any more.
+                    core.flush_is_over();
+                }
             });
         }
     }

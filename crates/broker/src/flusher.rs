@@ -31,8 +31,7 @@ const THREADS: usize = 16;
 /// How many that make names have to wait to be done together, and how many are at most.
 const FEWEST_TOGETHER: usize = 32;
 const MOST_TOGETHER: usize = 1024;
-/// The files that the flush of one log may have open until it is over: two indexes, aborted transactions, a snapshot, epochs. Together they are a
-/// quarter of what partitions may have open.
+/// The files that the flush of one log may have open until it is over: two indexes, aborted transactions, a snapshot, epochs.
 pub const FILES_OF_ONE: usize = 5;
 /// What they may take together, for each of them: about what it would take alone beside others.
 const EACH_TOGETHER: Duration = Duration::from_micros(500);
@@ -84,9 +83,9 @@ struct Queue {
 }
 
 impl Flusher {
-    /// Starts the first of the threads. `open_files` is how many partitions may have open.
-    pub fn start(clock: Clock, open_files: usize) -> io::Result<Self> {
-        let most_together = (open_files / 4 / FILES_OF_ONE).clamp(FEWEST_TOGETHER, MOST_TOGETHER);
+    /// Starts the first of the threads. `files` is how many those that are done together may open.
+    pub fn start(clock: Clock, files: usize) -> io::Result<Self> {
+        let most_together = (files / FILES_OF_ONE).clamp(FEWEST_TOGETHER, MOST_TOGETHER);
         let queue = Mutex::new(Queue { threads: 1, ..Queue::default() });
         let shared = Arc::new(Shared {
             queue,

@@ -46,6 +46,7 @@ mod log_dir_return;
 pub mod log_dirs;
 pub mod metrics;
 pub mod moves;
+mod open_files;
 mod outgoing;
 pub mod partition;
 mod places;

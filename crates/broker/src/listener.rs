@@ -1,7 +1,7 @@
 //! Doors: sockets that listen, and what is let in.
 //!
 //! Connections are accepted on the first core and dealt out to all cores in turn. Bounds: `max.connections`,
-//! `max.connections.per.ip` (with its overrides), and `listener.name.<name>.max.connections`.
+//! `max.connections.per.ip` (with its overrides), and what is left of descriptors ([`crate::open_files::Shares`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -107,6 +107,10 @@ fn is_missing_address(error: &io::Error) -> bool {
 /// Who is connected, for the limits. Every core has one; only the accepting core's is asked.
 pub struct Doorkeeper {
     limits: RefCell<DoorLimits>,
+    /// How many descriptors there are for them.
+    descriptors: usize,
+    /// Whether it was said that there are no more.
+    told: Cell<bool>,
     counts: RefCell<HashMap<IpAddr, usize>>,
     total: Cell<usize>,
 }
@@ -136,8 +140,10 @@ impl DoorLimits {
 }
 
 impl Doorkeeper {
-    pub fn new(config: &Config) -> Self {
-        Self { limits: RefCell::new(DoorLimits::of(config)), counts: RefCell::default(), total: Cell::new(0) }
+    /// Lets in as many as the configuration allows and there are descriptors for.
+    pub fn new(config: &Config, descriptors: usize) -> Self {
+        let limits = RefCell::new(DoorLimits::of(config));
+        Self { limits, descriptors, told: Cell::new(false), counts: RefCell::default(), total: Cell::new(0) }
     }
 
     /// Takes over changed limits; who is in stays in.
@@ -147,6 +153,16 @@ impl Doorkeeper {
 
     /// Counts a connection in, or refuses it.
     fn admit(&self, peer: IpAddr) -> bool {
+        if self.total.get() >= self.descriptors {
+            if !self.told.replace(true) {
+                let clients = self.descriptors;
+                warn!(
+                    clients,
+                    "more clients than the limit of open files (ulimit -n) leaves descriptors for"
+                );
+            }
+            return false;
+        }
         let limits = self.limits.borrow();
         let mut counts = self.counts.borrow_mut();
         let count = counts.get(&peer).copied().unwrap_or(0);
@@ -224,7 +240,15 @@ fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<D
     let session = Session::anonymous(door, peer);
     let connection = Connection::new(stream, core.clone(), Peer::new(session));
     core.metrics.connections_opened.add(1);
+    leave_files(core);
     task::spawn(Attended { connection, core: core.clone(), peer });
+}
+
+/// Leaves as many descriptors to partitions as the core's connections do not take.
+fn leave_files(core: &Rc<Core>) {
+    let connected = core.metrics.connections_opened.get() - core.metrics.connections_closed.get();
+    core.files.borrow_mut().beside(usize::try_from(connected).unwrap_or(usize::MAX));
+    core.flush_for_room();
 }
 
 /// The task of a connection, from its start until its place is free again.
@@ -241,6 +265,7 @@ impl Future for Attended {
         let end = ready!(Pin::new(&mut self.connection).poll(cx));
         debug!(peer = %self.peer, ?end, "connection ended");
         self.core.metrics.connections_closed.add(1);
+        leave_files(&self.core);
         let ip = self.peer.ip().to_canonical();
         self.core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
         Poll::Ready(())

@@ -30,9 +30,9 @@ pub use crate::acknowledged::Acknowledged;
 use crate::core::Core;
 use crate::flusher::Job;
 use crate::log_dirs::Mark;
+use crate::open_files::Uses;
 use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
 pub use crate::refused::Refused;
-use crate::resting::Uses;
 use crate::waiters::{Watcher, Watchers};
 
 pub type AppendAnswer = oneshot::Sender<Result<Acknowledged, Refused>>;
@@ -117,6 +117,7 @@ impl Partition {
 
     /// Appends what a coordinator of this node has decided, and answers as for a client that asks for all replicas.
     pub fn append_own(self: &Rc<Self>, core: &Rc<Core>, batches: Vec<Batch>, answer: AppendAnswer) {
+        core.files.borrow_mut().used(self);
         self.append_by(core, batches, false, answer, |state, batches, now| {
             state.check_append(true)?;
             let epoch = state.leader_epoch;

@@ -1,15 +1,9 @@
-//! Partitions that nobody uses: an idle partition holds no descriptor, and after a while no memory to speak of.
-//!
-//! - [`OpenFiles`] bounds how many partitions of a core keep files open. When one more comes, the first in line that was not used
-//!   since it was last looked at closes its files; the next use opens them again.
-//! - What was not used for `dohle.partition.rest.ms` is closed whole, as at shutdown. A [`Rested`] stays in its place, and whoever comes for the
-//!   partition has it opened, which needs no check of its files.
+//! Partitions that nobody uses take no memory to speak of: what was not used for `dohle.partition.rest.ms` is closed whole, as at
+//! shutdown. A [`Rested`] stays in its place, and whoever comes for the partition has it opened, which needs no check of its files.
 //!
 //! Nothing here wakes while no partition is open.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +15,7 @@ use dohle_wire::Text;
 use tracing::{error, warn};
 
 use crate::core::Core;
+use crate::open_files::{HasFiles, LetGo};
 use crate::partition::Partition;
 
 /// How many logs of a core are closed at a time.
@@ -71,56 +66,6 @@ impl Rested {
     }
 }
 
-/// The partitions of a core that may have files open, in the order in which they came.
-pub struct OpenFiles {
-    line: VecDeque<Weak<Partition>>,
-    most: usize,
-}
-
-/// What [`OpenFiles`] and the search for rest note on a partition.
-pub struct Uses {
-    /// Since the last search for partitions to rest.
-    lately: Cell<bool>,
-    /// Since it was last first in line.
-    in_line: Cell<bool>,
-    /// Whether it stands in line.
-    has_files: Cell<bool>,
-}
-
-impl Default for Uses {
-    fn default() -> Self {
-        Self { lately: Cell::new(true), in_line: Cell::new(false), has_files: Cell::new(false) }
-    }
-}
-
-impl OpenFiles {
-    pub fn new(most: usize) -> Self {
-        Self { line: VecDeque::new(), most: most.max(1) }
-    }
-
-    /// Somebody comes for a partition.
-    pub fn used(&mut self, partition: &Rc<Partition>) {
-        let uses = &partition.uses;
-        uses.lately.set(true);
-        uses.in_line.set(true);
-        if uses.has_files.replace(true) {
-            return;
-        }
-        // Each round through the line clears marks, so the second one ends at the latest.
-        while self.line.len() >= self.most {
-            let Some(first) = self.line.pop_front() else { break };
-            let Some(other) = first.upgrade() else { continue };
-            if other.uses.in_line.replace(false) {
-                self.line.push_back(first);
-            } else {
-                other.uses.has_files.set(false);
-                _ = other.with_log(Log::let_go_of_files);
-            }
-        }
-        self.line.push_back(Rc::downgrade(partition));
-    }
-}
-
 /// Looks for partitions to rest from time to time, as long as one is open.
 pub fn look_later(core: &Rc<Core>) {
     if core.looks_for_rest.replace(true) {
@@ -147,6 +92,11 @@ pub async fn rest(core: &Rc<Core>, partitions: Vec<Rc<Partition>>) -> bool {
     let mut closing = Vec::new();
     let mut any = false;
     for partition in partitions {
+        // What `dohle.durability` leaves to the page cache is stored before a log is closed.
+        if partition.let_go(true) == LetGo::Unflushed {
+            core.flush_soon(&partition);
+            continue;
+        }
         // One reference is the core's, one is ours: somebody else's would be in the middle of something.
         if Rc::strong_count(&partition) > 2 || !partition.may_rest() || core.is_draining() {
             continue;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use dohle_env::task;
-use dohle_log::LogError;
+use dohle_log::{Log, LogError};
 use dohle_metadata::{Image, PartitionState};
 use dohle_types::{ErrorCode, TopicPartition};
 use tokio::sync::oneshot;
@@ -53,18 +53,45 @@ impl Core {
             Some(Slot::Resting(_)) | None => None,
         };
         match open {
-            Some(partition) => {
-                self.files.borrow_mut().used(&partition);
-                entered(self, Ok(&partition));
-            }
+            Some(partition) => self.enter_open(&partition, entered),
             None => self.open(id, vec![entered]),
         }
     }
 
+    /// Works with a partition that is open as soon as it may have files open.
+    fn enter_open(self: &Rc<Self>, partition: &Rc<Partition>, entered: Entered) {
+        if self.files.borrow_mut().admits(partition) {
+            return entered(self, Ok(partition));
+        }
+        self.files.borrow_mut().wait(partition, entered);
+        self.flush_for_room();
+    }
+
+    /// Who waits for files that may be open looks again.
+    pub fn flush_is_over(self: &Rc<Self>) {
+        self.files.borrow_mut().flushed();
+        if !self.files.borrow().anybody_waits() {
+            return;
+        }
+        loop {
+            let next = self.files.borrow_mut().next();
+            let Some((partition, entered)) = next else { break };
+            entered(self, Ok(&partition));
+        }
+        self.flush_for_room();
+    }
+
+    /// Flushes what keeps files open that others wait for.
+    pub fn flush_for_room(self: &Rc<Self>) {
+        let unflushed = self.files.borrow_mut().take_unflushed();
+        unflushed.iter().for_each(|partition| self.flush_soon(partition));
+    }
+
     /// One of this core's partitions, once it is open.
     pub async fn partition(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Partition>, ErrorCode> {
-        if let Some(partition) = self.opened_partition(id) {
-            self.files.borrow_mut().used(&partition);
+        if let Some(partition) = self.opened_partition(id)
+            && self.files.borrow_mut().admits(&partition)
+        {
             return Ok(partition);
         }
         let (sender, receiver) = oneshot::channel();
@@ -203,11 +230,17 @@ impl Core {
         };
         if let Some(Slot::Opening(waiting)) = before {
             for entered in waiting {
-                entered(self, opened.as_ref().map_err(|&code| code));
+                match &opened {
+                    Ok(partition) => self.enter_open(partition, entered),
+                    Err(code) => entered(self, Err(*code)),
+                }
             }
         }
         if let Ok(partition) = &opened {
-            self.files.borrow_mut().used(partition);
+            if !partition.uses.has_files() {
+                // What was opened with it.
+                _ = partition.with_log(Log::let_go_of_files);
+            }
             resting::look_later(self);
         }
         // The topic may have changed, or gone, while its files were being opened.

@@ -28,6 +28,7 @@ use crate::log_dir_failure::{self, Alarm, Fatal};
 use crate::log_dirs::{Found, LogDirs};
 use crate::metrics::CoreMetrics;
 use crate::moves::{self, Moves};
+use crate::open_files::Shares;
 use crate::producer_ids::ProducerIds;
 use crate::upkeep;
 
@@ -110,7 +111,8 @@ pub async fn start(options: BrokerOptions) -> Result<BrokerHandle, StartError> {
     .await;
     let lifecycle = Lifecycle::new(controller.clone(), config.clone(), log_dirs.paths());
     let limits = limits(&config);
-    let flusher = Flusher::start(env.clock.clone(), limits.open_files).map_err(StartError::Thread)?;
+    let flusher =
+        Flusher::start(env.clock.clone(), limits.descriptors.flushes()).map_err(StartError::Thread)?;
     let shared = Arc::new(Shared {
         node,
         cluster_id,
@@ -189,7 +191,7 @@ fn limits(config: &Config) -> Limits {
         frame_max: usize::try_from(config.int("socket.request.max.bytes")).unwrap_or(0),
         idle: u64::try_from(idle).ok().map(Duration::from_millis),
         fetch_max: usize::try_from(config.int("fetch.max.bytes")).unwrap_or(0),
-        open_files: disk::raise_open_file_limit() / 2,
+        descriptors: Shares::of(disk::raise_open_file_limit()),
         unstable_versions: config.boolean("unstable.api.versions.enable"),
         feature_levels: Levels::of(config),
     }

@@ -25,8 +25,8 @@ use crate::{recovering, retention};
 const CHECKPOINT_AGE: Duration = Duration::from_secs(1);
 const PARTITIONS_PER_AGE: usize = 10_000;
 /// In the end, how many logs of a core are closed together, and how many such closings are under way. Of few each is closed for itself, and
-/// waits for nothing else that lies dirty in the file system. Each log has up to [`FILES_OF_ONE`] files more open meanwhile, which on all cores
-/// together are a quarter of what partitions may have open.
+/// waits for nothing else that lies dirty in the file system. Each log has up to [`FILES_OF_ONE`] files more open meanwhile, of
+/// which there is a bound too.
 const APART: (usize, usize) = (1, 8);
 const TOGETHER: (usize, usize) = (256, 2);
 const FEWEST_TOGETHER: usize = 64;
@@ -126,7 +126,7 @@ pub async fn close(core: &Rc<Core>) -> bool {
     core.open_partitions().iter().for_each(|open| _ = open.with_log(|log| log.cancel_compaction()));
     let open = core.open_partitions();
     let (together, at_a_time) = if open.len() < FEWEST_TOGETHER { APART } else { TOGETHER };
-    let files = core.shared().limits.open_files / 4 / core.shared().mailboxes.cores();
+    let files = core.limits().descriptors.flushes() / core.shared().mailboxes.cores();
     let together = together.min(files / (at_a_time * FILES_OF_ONE)).max(1);
     let mut clean = true;
     let mut closing = VecDeque::new();

@@ -128,6 +128,11 @@ impl Log {
         }
     }
 
+    /// Whether files have to stay open because of bytes that are not flushed.
+    pub fn has_unflushed(&self) -> bool {
+        self.flushing.is_some() || !self.dirty.written.is_empty()
+    }
+
     /// Collects what has to be stored. `None` when there is nothing, when a flush of this log is under way, or when the log is out
     /// of service.
     pub fn start_flush(&mut self) -> Option<Flush> {

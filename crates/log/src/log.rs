@@ -168,6 +168,7 @@ impl Log {
             self.failure = Some(why.to_owned());
             self.tail.clear();
             // Nobody can let go of the device while files on it are open.
+            self.dirty.written.clear();
             self.let_go_of_files();
         }
     }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use dohle_records::{BatchBuilder, Compression, parse_batches};
 use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 use dohle_wire::RecordBytes;
-use dohle_wire::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use dohle_wire::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use dohle_wire::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
@@ -14,11 +16,28 @@ const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 11;
 const CREATE_VERSION: i16 = 4;
 const MAX_BYTES: i32 = 10 << 20;
+/// A busy machine may flush slowly; none of the tests is about time.
+const TIMEOUT_MS: i32 = 60_000;
 
 /// Creates a topic of one replica.
 pub fn create(client: &mut Connection, topic: &str, num_partitions: i32) {
-    let created =
-        CreatableTopic { name: topic.into(), num_partitions, replication_factor: 1, ..Default::default() };
+    create_with(client, topic, num_partitions, Vec::new());
+}
+
+/// Creates a topic of one replica that has a configuration of its own.
+pub fn create_with(
+    client: &mut Connection,
+    topic: &str,
+    num_partitions: i32,
+    configs: Vec<CreatableTopicConfig>,
+) {
+    let created = CreatableTopic {
+        name: topic.into(),
+        num_partitions,
+        replication_factor: 1,
+        configs,
+        ..Default::default()
+    };
     let request = CreateTopicsRequest { topics: vec![created], timeout_ms: 10_000, ..Default::default() };
     let response = client.ask(&request, CREATE_VERSION).expect("an answer");
     assert_eq!(response.topics[0].error_code, 0);
@@ -53,7 +72,7 @@ pub fn produce_to(
     });
     let topic = TopicProduceData { name: topic.into(), partition_data: data.collect(), ..Default::default() };
     let request =
-        ProduceRequest { acks: -1, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() };
+        ProduceRequest { acks: -1, timeout_ms: TIMEOUT_MS, topic_data: vec![topic], ..Default::default() };
     let response = client.ask(&request, PRODUCE_VERSION)?;
     let answers = &response.responses[0].partition_responses;
     Some(answers.iter().map(|answer| (answer.error_code, answer.base_offset)).collect())

@@ -10,10 +10,32 @@ use dohle_types::ErrorCode;
 
 use super::Partition;
 use crate::core::Core;
+use crate::open_files::{HasFiles, LetGo, Uses};
 
 /// An append to be done when the log is back. Each belongs to a request of a client or to a coordinator's shard, of which there are
 /// bounds.
 pub type HeldAppend = Box<dyn FnOnce(&Rc<Partition>, &Rc<Core>)>;
+
+impl HasFiles for Partition {
+    fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    fn let_go(&self, may_flush: bool) -> LetGo {
+        let mut state = self.state.borrow_mut();
+        // One whose log is elsewhere has none open.
+        let Some(log) = &mut state.log else { return LetGo::Closed };
+        if !log.has_unflushed() {
+            log.let_go_of_files();
+            return LetGo::Closed;
+        }
+        if state.flushing {
+            return LetGo::Flushing;
+        }
+        state.flushing = may_flush;
+        LetGo::Unflushed
+    }
+}
 
 impl Partition {
     /// Takes the partition out of service if its log lies in a directory that has failed. Who waits is told, and who comes.
