@@ -21,6 +21,7 @@ use crate::names::{FileKind, FileState, file_name};
 use crate::producers::Producers;
 use crate::retention::Garbage;
 use crate::segment::{Segment, SegmentView};
+use crate::source::Manner;
 use crate::storing::empty;
 use crate::tail::{Tail, TailBudget};
 use crate::verifying::Verifying;
@@ -330,6 +331,7 @@ impl Log {
             file: segment.file.clone(),
             hint: segment.hint,
             may_wait,
+            manner: Manner::Greedy,
             lost: Arc::clone(&segment.lost),
             lease: Arc::clone(&segment.lease),
         }

@@ -16,7 +16,7 @@ use crate::frame::Frame;
 use crate::log::Log;
 use crate::names::FileKind;
 use crate::segment::{Lease, SegmentView};
-use crate::source::{Manners, greedy};
+use crate::source::{Manner, Manners, greedy};
 use crate::survey::{Foothold, Located, is_lost};
 
 /// How many segments with batches a read looks for its offset in. Compaction leaves segments whose last batch lies before the
@@ -81,7 +81,7 @@ impl ColdRead {
         let segments = reading.parts.iter().map(|part| (part.view.base, Arc::downgrade(&part.view.lease)));
         let segments = segments.collect();
         let mut damaged = Vec::new();
-        let read = reading.run(&mut damaged, manners);
+        let read = reading.mannered(manners()).run(&mut damaged, manners);
         ColdResult { read, damaged, segments }
     }
 }
@@ -307,6 +307,12 @@ impl Reading {
             part.view.may_wait = true;
             part.checked = (0, 0);
         }
+        self
+    }
+
+    /// Looks for the first batch in this manner.
+    fn mannered(mut self, manner: Manner) -> Self {
+        self.parts.iter_mut().for_each(|part| part.view.manner = manner);
         self
     }
 

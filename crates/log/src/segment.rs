@@ -19,7 +19,7 @@ use crate::error::{LogError, ReadError, failed};
 use crate::frame::{Frame, HEADER_WINDOW_BYTES, Scanner};
 use crate::index::{self, AbortedTransaction, Indexes, OffsetEntry, TimeEntry};
 use crate::names::{FileKind, FileState, file_name};
-use crate::source::Source;
+use crate::source::{Manner, Source};
 
 /// An index file is never larger: one entry for each KiB of the largest segment.
 const MAX_INDEX_BYTES: u64 = 256 << 20;
@@ -242,6 +242,8 @@ pub(crate) struct SegmentView {
     pub hint: Option<(Offset, u64)>,
     /// Whether reads may wait for the device.
     pub may_wait: bool,
+    /// How they go about it then.
+    pub manner: Manner,
     pub lost: Arc<AtomicBool>,
     pub lease: Arc<Lease>,
 }
@@ -404,6 +406,6 @@ impl SegmentView {
     }
 
     fn source_of(&self, file: Arc<dyn DiskFile>) -> Source {
-        if self.may_wait { Source::waiting(file) } else { Source::cached(file) }
+        if self.may_wait { Source::waiting_as(file, self.manner) } else { Source::cached(file) }
     }
 }

@@ -54,16 +54,23 @@ pub(crate) fn read_cold(
 pub(crate) struct Source {
     file: Arc<dyn DiskFile>,
     may_wait: bool,
+    /// How to read the small things, should the device have to be waited for.
+    manner: Manner,
 }
 
 impl Source {
     pub fn waiting(file: Arc<dyn DiskFile>) -> Self {
-        Self { file, may_wait: true }
+        Self { file, may_wait: true, manner: Manner::Greedy }
+    }
+
+    /// As [`Source::waiting`], going about it in this manner.
+    pub fn waiting_as(file: Arc<dyn DiskFile>, manner: Manner) -> Self {
+        Self { file, may_wait: true, manner }
     }
 
     /// Fails with `WouldBlock` where the device would have to be asked.
     pub fn cached(file: Arc<dyn DiskFile>) -> Self {
-        Self { file, may_wait: false }
+        Self { file, may_wait: false, manner: Manner::Greedy }
     }
 
     pub fn len(&self) -> io::Result<u64> {
@@ -90,7 +97,10 @@ impl Source {
     pub fn read_into(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         let len = buffer.len();
         if self.may_wait {
-            let read = self.file.read_at(buffer, position)?;
+            let read = match self.manner {
+                Manner::Greedy => self.file.read_at(buffer, position)?,
+                Manner::Modest => self.file.read_alone_at(buffer, position)?,
+            };
             if read < len {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

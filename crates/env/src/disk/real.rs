@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use dohle_types::TimestampMs;
 use rustix::fs::{Advice, FallocateFlags};
@@ -43,7 +44,7 @@ impl Disk for RealDisk {
             OpenMode::Create => _ = options.write(true).create(true),
             OpenMode::CreateNew => _ = options.write(true).create_new(true),
         }
-        Ok(Arc::new(RealFile { file: options.open(path)?, alone: AtomicBool::new(false) }))
+        Ok(Arc::new(RealFile { file: options.open(path)?, advised: AtomicU8::new(NOTHING) }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -130,18 +131,37 @@ impl DiskLock for RealLock {}
 
 struct RealFile {
     file: fs::File,
-    /// Whether the kernel was last told not to read ahead.
-    alone: AtomicBool,
+    /// What the kernel was last told about reading ahead: one of the following.
+    advised: AtomicU8,
 }
 
+/// It reads ahead where it sees fit.
+const NOTHING: u8 = 0;
+const AHEAD: u8 = 1;
+const ALONE: u8 = 2;
+
+/// What the kernel may have read ahead: twice of what it takes at most on the usual machine.
+const AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(16 << 20).expect("not zero");
+
 impl RealFile {
-    /// Tells the kernel whether to read ahead, where it was last told otherwise. Only advice, for all who read this file: it changes how
-    /// long a read takes, not what it gives.
-    fn read_ahead(&self, ahead: bool) {
-        if self.alone.load(Ordering::Relaxed) == ahead {
-            let advice = if ahead { Advice::Normal } else { Advice::Random };
-            self.alone.store(!ahead, Ordering::Relaxed);
-            _ = rustix::fs::fadvise(&self.file, 0, None, advice);
+    /// Has the kernel read ahead, where it was last told otherwise. Only advice, for all who read this file: it changes how long a read takes,
+    /// not what it gives.
+    fn read_ahead(&self) {
+        if self.advised.load(Ordering::Relaxed) == ALONE {
+            _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Normal);
+            self.advised.store(AHEAD, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the kernel bring what is asked for and nothing else, from `position` on.
+    ///
+    /// Among what it has read ahead before is a page that has it read on, whatever it was told since, whoever comes to it; and so from
+    /// page to page through the file.
+    fn read_alone(&self, position: u64) {
+        if self.advised.load(Ordering::Relaxed) != ALONE {
+            _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+            _ = rustix::fs::fadvise(&self.file, position, Some(AHEAD_BYTES), Advice::DontNeed);
+            self.advised.store(ALONE, Ordering::Relaxed);
         }
     }
 
@@ -176,7 +196,7 @@ impl RealFile {
 
     fn read_and_let_go(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let read = self.read_all(buffer, position)?;
-        let len = std::num::NonZeroU64::new(read as u64);
+        let len = NonZeroU64::new(read as u64);
         if len.is_some() {
             // What is dirty stays. Only advice: that it is not taken is no failure of the read.
             _ = rustix::fs::fadvise(&self.file, position, len, Advice::DontNeed);
@@ -191,11 +211,16 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.read_ahead(true);
+        self.read_ahead();
         self.read_all(buffer, position)
     }
 
     fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.advised.load(Ordering::Relaxed) == NOTHING {
+            // Who only looks brings what is not there all the same, though it does not wait for it.
+            _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+            self.advised.store(ALONE, Ordering::Relaxed);
+        }
         let slice = io::IoSliceMut::new(buffer);
         match rustix::io::preadv2(&self.file, &mut [slice], position, ReadWriteFlags::NOWAIT) {
             Ok(n) => Ok(n),
@@ -206,12 +231,12 @@ impl DiskFile for RealFile {
     }
 
     fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.read_ahead(true);
+        self.read_ahead();
         self.read_uncached(buffer, position)
     }
 
     fn read_alone_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.read_ahead(false);
+        self.read_alone(position);
         self.read_uncached(buffer, position)
     }
 
@@ -261,7 +286,7 @@ impl DiskFile for RealFile {
 
     fn start_writeback(&self, position: u64, len: u64) -> io::Result<()> {
         // The only call without a safe wrapper; POSIX_FADV_DONTNEED starts write-back of dirty pages and drops clean ones.
-        let len = std::num::NonZeroU64::new(len);
+        let len = NonZeroU64::new(len);
         rustix::fs::fadvise(&self.file, position, len, Advice::DontNeed)?;
         Ok(())
     }
