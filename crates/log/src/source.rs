@@ -139,6 +139,11 @@ mod tests {
         let bytes: Vec<u8> = (0..3 * PIECE).map(|at| (at % 251) as u8).collect();
         let file = disk.open(Path::new("/log"), OpenMode::Create).unwrap();
         file.write_all_at(&[io::IoSlice::new(&bytes)], 0).unwrap();
+        for (manner, how) in [(Manner::Greedy, Asked::Read), (Manner::Modest, Asked::ReadAlone)] {
+            asked.lock().unwrap().clear();
+            assert_eq!(Source::waiting_as(file.clone(), manner).read_exact(7, 3).unwrap(), bytes[7..10]);
+            assert_eq!(*asked.lock().unwrap(), [how], "and so is what leads there");
+        }
         let mut read = vec![0; 2 * PIECE as usize];
         let mut read_with = |manners: Manners<'_>, position: u64| {
             asked.lock().unwrap().clear();

@@ -310,3 +310,79 @@ fn write_some(file: &fs::File, slices: &[io::IoSlice<'_>], position: u64) -> io:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const PAGE: u64 = 4096;
+    const MIB: u64 = 1 << 20;
+    /// Longer than a device takes for what nobody waits for.
+    const LATER: std::time::Duration = std::time::Duration::from_millis(100);
+
+    /// A file of 16 MiB of which the page cache has nothing.
+    struct Forgotten(PathBuf);
+
+    impl Forgotten {
+        /// `None`, said aloud, on a file system that forgets nothing.
+        fn new(name: &str) -> Option<Self> {
+            let forgotten = Self(std::env::temp_dir().join(format!("dohle-{name}-{}", std::process::id())));
+            let file = forgotten.open(OpenMode::Create);
+            file.write_all_at(&[io::IoSlice::new(&vec![7; 16 << 20])], 0).unwrap();
+            let _stored = file.sync_data().unwrap();
+            file.read_uncached_at(&mut [0], 0).unwrap();
+            let again = fs::File::open(&forgotten.0).unwrap();
+            rustix::fs::fadvise(&again, 0, None, Advice::DontNeed).unwrap();
+            if forgotten.has(8 * MIB) {
+                println!("*** SKIPPED: THIS FILE SYSTEM FORGETS NOTHING");
+                return None;
+            }
+            Some(forgotten)
+        }
+
+        fn open(&self, mode: OpenMode) -> Arc<dyn DiskFile> {
+            RealDisk::new().open(&self.0, mode).unwrap()
+        }
+
+        /// Whether the page cache has what is there; who asks again may find what this has brought.
+        fn has(&self, position: u64) -> bool {
+            self.open(OpenMode::Read).read_cached_at(&mut [0], position).is_ok()
+        }
+    }
+
+    impl Drop for Forgotten {
+        fn drop(&mut self) {
+            _ = fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_look_brings_nothing_but_what_it_asks_for() {
+        let Some(forgotten) = Forgotten::new("look") else { return };
+        let file = forgotten.open(OpenMode::Read);
+        let looked = file.read_cached_at(&mut [0; 16], 0);
+        assert_eq!(looked.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
+        std::thread::sleep(LATER);
+        let ahead = [PAGE, 2 * PAGE, 4 * PAGE, 32 * PAGE].map(|position| forgotten.has(position));
+        assert_eq!(ahead, [false; 4]);
+    }
+
+    #[test]
+    fn a_read_alone_ends_what_was_read_ahead() {
+        let Some(forgotten) = Forgotten::new("alone") else { return };
+        let file = forgotten.open(OpenMode::Read);
+        let piece = &mut [0; MIB as usize / 8];
+        for at in 0..8 {
+            file.read_uncached_at(piece, at * MIB / 8).unwrap();
+        }
+        std::thread::sleep(LATER);
+        for at in 8..16 {
+            file.read_alone_at(piece, at * MIB / 8).unwrap();
+        }
+        std::thread::sleep(LATER);
+        let ahead = [2 * MIB, 3 * MIB, 6 * MIB, 12 * MIB].map(|position| forgotten.has(position));
+        assert_eq!(ahead, [false; 4]);
+    }
+}
