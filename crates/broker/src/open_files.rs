@@ -5,8 +5,9 @@
 //! is over: where all that are in line have something unflushed, who comes for another partition waits for one of the flushes.
 //!
 //! A process has so many descriptors ([`Shares`]): half of them are the partitions', a quarter is there for what flushes and closings
-//! open meanwhile, and clients have the rest. Clients that are more than that take theirs from the partitions', down to
-//! [`Shares::LEAST`]; then no more are let in. What is the partitions' can so be opened whatever clients do.
+//! open meanwhile, an eighth is the clients', and an eighth is for all else. Clients that are more take theirs from the partitions', down to
+//! [`Shares::LEAST`]; then no more are let in. Each core counts its own clients, which are dealt out in turn: the sum holds as long as
+//! they do not leave one core only.
 //!
 //! Invariants:
 //! - `OpenStandsInLine`: a partition that somebody works with stands in line until it has closed its files.
@@ -175,7 +176,7 @@ impl<P: HasFiles, W> OpenFiles<P, W> {
         Some((partition, wanted))
     }
 
-    /// Takes those that are to be flushed, so that there is room when that is done.
+    /// Takes those that are to be flushed, which have been told so and wait for it: after each call that may have looked for room, so that there is room when that is done.
     pub fn take_unflushed(&mut self) -> Vec<Rc<P>> {
         std::mem::take(&mut self.unflushed)
     }
@@ -324,6 +325,15 @@ mod tests {
         flushed.iter().for_each(|one| one.needed.set(LetGo::Closed));
         open.flushed();
         assert!(open.admits(&files[100]));
+    }
+
+    #[test]
+    fn who_is_admitted_may_leave_others_to_be_flushed() {
+        let (mut open, files) = (open_files(2), some(3));
+        assert!(open.admits(&files[0]) && open.admits(&files[1]));
+        files[0].needed.set(LetGo::Unflushed);
+        assert!(open.admits(&files[2]), "the other one closes");
+        assert_eq!(open.take_unflushed().iter().map(|one| one.number).collect::<Vec<_>>(), [0]);
     }
 
     #[test]

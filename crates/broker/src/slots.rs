@@ -60,11 +60,17 @@ impl Core {
 
     /// Works with a partition that is open as soon as it may have files open.
     fn enter_open(self: &Rc<Self>, partition: &Rc<Partition>, entered: Entered) {
-        if self.files.borrow_mut().admits(partition) {
+        if self.admits(partition) {
             return entered(self, Ok(partition));
         }
         self.files.borrow_mut().wait(partition, entered);
+    }
+
+    /// Whether somebody who comes for a partition may work with it now. What has to be flushed for others to be admitted is, either way.
+    fn admits(self: &Rc<Self>, partition: &Rc<Partition>) -> bool {
+        let admitted = self.files.borrow_mut().admits(partition);
         self.flush_for_room();
+        admitted
     }
 
     /// Who waits for files that may be open looks again.
@@ -90,7 +96,7 @@ impl Core {
     /// One of this core's partitions, once it is open.
     pub async fn partition(self: &Rc<Self>, id: TopicPartition) -> Result<Rc<Partition>, ErrorCode> {
         if let Some(partition) = self.opened_partition(id)
-            && self.files.borrow_mut().admits(&partition)
+            && self.admits(&partition)
         {
             return Ok(partition);
         }

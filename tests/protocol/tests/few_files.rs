@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use dohle_tests_clients::target::{Target, dohle_binary};
+use dohle_tests_clients::target::{Given, Target, dohle_binary};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
 use dohle_types::ErrorCode;
@@ -54,12 +54,7 @@ fn more_unflushed_partitions_than_files() {
     let at: SocketAddr = target.bootstrap().parse().expect("an address");
     let mut client = Connection::open(at);
     for topic in TOPICS {
-        let config = CreatableTopicConfig {
-            name: "dohle.durability".into(),
-            value: Some("replicated".into()),
-            ..Default::default()
-        };
-        numbered::create_with(&mut client, topic, PARTITIONS, vec![config]);
+        numbered::create_with(&mut client, topic, PARTITIONS, vec![left_to_the_page_cache()]);
     }
     (0..3).for_each(|offset| all_at_once(at, &TOPICS, offset));
     target.kill();
@@ -71,6 +66,22 @@ fn more_unflushed_partitions_than_files() {
             assert_eq!(found, (0, vec![0, 1, 2]), "{topic}-{partition}");
         }
     }
+}
+
+/// Some that nobody flushes stand before others that can close: those are flushed all the same, and the stop does not wait for ever.
+#[test]
+fn unflushed_partitions_among_others() {
+    const FEW: i32 = 200;
+    let mut target = start();
+    let mut client = patient(target.bootstrap().parse().expect("an address"));
+    numbered::create_with(&mut client, TOPICS[0], FEW, vec![left_to_the_page_cache()]);
+    numbered::create(&mut client, TOPICS[1], PARTITIONS);
+    one_each(&mut client, TOPICS[0], 0, 0);
+    for first in (0..PARTITIONS).step_by(PER_REQUEST as usize) {
+        one_each(&mut client, TOPICS[1], first, 0);
+    }
+    target.stop();
+    assert!(target.log_dir().join(".kafka_cleanshutdown").is_file(), "the stop was not clean");
 }
 
 /// As many clients as are let in leave enough for the partitions.
@@ -97,13 +108,22 @@ fn more_clients_than_files() {
     target.stop();
 }
 
-/// A node that may have [`FILES`] open.
+/// A node that may have [`FILES`] open, and keeps records of whatever age.
 fn start() -> Target {
+    start_with(&[("log.retention.ms", "-1")])
+}
+
+fn start_with(settings: &[(&str, &str)]) -> Target {
     // What builds it may open what it wants.
     dohle_binary();
     setrlimit(Resource::Nofile, Rlimit { current: Some(FILES), maximum: Some(FILES) })
         .expect("a lower limit");
-    Target::start()
+    Target::with(Given::ByFile, settings)
+}
+
+fn left_to_the_page_cache() -> CreatableTopicConfig {
+    let value = Some("replicated".into());
+    CreatableTopicConfig { name: "dohle.durability".into(), value, ..Default::default() }
 }
 
 /// A client that was let in, and answered.
