@@ -158,11 +158,19 @@ impl Partition {
         state.unacknowledged.push_back(Unacknowledged { appended, bytes, answer });
         let durable = state.log().durable();
         state.stored(durable);
-        if state.log().needs_flush() && !state.flushing {
-            state.flushing = true;
-            drop(state);
-            core.flush_soon(self);
+        drop(state);
+        self.flush_if_needed(core);
+    }
+
+    /// Has flushed what its log has to store, where no flush is under way.
+    pub fn flush_if_needed(self: &Rc<Self>, core: &Rc<Core>) {
+        let mut state = self.state.borrow_mut();
+        if state.flushing || !state.log.as_ref().is_some_and(Log::needs_flush) {
+            return;
         }
+        state.flushing = true;
+        drop(state);
+        core.flush_soon(self);
     }
 
     /// What is not flushed, for a flushing thread.
@@ -322,6 +330,13 @@ impl Partition {
         let high_watermark = state.high_watermark;
         let usable = state.log.as_mut().filter(|log| log.failure().is_none());
         usable.map(|log| log.maintain(now, high_watermark)).transpose()
+    }
+
+    /// Whether retention has something to do. What cannot be said now is found out when it does.
+    pub fn has_retirable(&self, now: TimestampMs) -> bool {
+        let state = self.state.borrow();
+        let usable = state.log.as_ref().filter(|log| log.failure().is_none());
+        usable.is_some_and(|log| log.has_retirable(now, state.high_watermark).unwrap_or(true))
     }
 
     /// Works on the log of a partition that may be gone already.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_config::TopicSettings;
-use dohle_env::task;
+use dohle_env::{Tick, task};
 use dohle_types::{PartitionIndex, TimestampMs, TopicId, TopicPartition};
 use tracing::error;
 
@@ -21,6 +21,10 @@ use crate::{resting, upkeep};
 
 /// When retention first looks, after start (`InitialTaskDelayMs`).
 const FIRST: Duration = Duration::from_secs(30);
+/// How long a flush is waited for; what is not stored by then goes at the next look.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at a flush.
+const FLUSH_STEP: Duration = Duration::from_millis(1);
 /// How many partitions are looked at in a row, before others get their turn.
 const LOOKED_AT_TOGETHER: usize = 256;
 
@@ -95,10 +99,25 @@ pub fn start(core: &Rc<Core>) {
 }
 
 async fn retain(core: &Rc<Core>) {
+    let mut unstored = Vec::new();
     for partition in core.open_partitions() {
+        // What it closes a segment of gets a file for the next one.
+        if is_due(core, &partition) && core.partition(partition.id).await.is_err() {
+            continue;
+        }
         maintain(core, &partition).await;
+        if is_due(core, &partition) {
+            partition.flush_if_needed(core);
+            unstored.push(partition);
+        }
         // Many partitions: others get their turn in between.
         task::yield_now().await;
+    }
+    // A segment goes when it is stored that it was closed. Their flushes went together.
+    let until = core.env().clock.tick().plus(FLUSHED_WITHIN);
+    for partition in unstored {
+        stored(core, &partition, until).await;
+        maintain(core, &partition).await;
     }
     let image = core.image();
     core.unopened.borrow_mut().retain(|topic| image.topics.by_id(topic).is_some());
@@ -111,6 +130,11 @@ async fn retain(core: &Rc<Core>) {
         for id in due_among(core, some).await {
             let Ok(partition) = core.partition(id).await else { continue };
             maintain(core, &partition).await;
+            if is_due(core, &partition) {
+                partition.flush_if_needed(core);
+                stored(core, &partition, core.env().clock.tick().plus(FLUSHED_WITHIN)).await;
+                maintain(core, &partition).await;
+            }
             // Opened for this only: it goes back to rest, so that a round over many never has many open.
             rested |= resting::rest(core, vec![partition]).await;
         }
@@ -170,6 +194,17 @@ async fn due_among(core: &Rc<Core>, partitions: &[(Arc<str>, PartitionIndex)]) -
         }
     }
     due
+}
+
+fn is_due(core: &Core, partition: &Partition) -> bool {
+    partition.has_retirable(core.env().clock.now())
+}
+
+/// Waits for the end of a flush, if that comes before `until`: one that is produced to may always have one under way.
+async fn stored(core: &Core, partition: &Partition, until: Tick) {
+    while partition.is_flushing() && core.env().clock.tick() < until {
+        task::sleep(FLUSH_STEP).await;
+    }
 }
 
 /// What is due for one partition.

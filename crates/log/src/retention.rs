@@ -135,6 +135,11 @@ impl Log {
         }
     }
 
+    /// Whether there are segments that retention has to delete, or close first.
+    pub fn has_retirable(&self, now: TimestampMs, high_watermark: Offset) -> Result<bool, LogError> {
+        Ok(self.count_retirable(now, high_watermark)? > 0)
+    }
+
     fn retire_segments(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<(), LogError> {
         let due = self.count_retirable(now, high_watermark)?;
         if due > 0 && due == self.segments.len() {

@@ -60,7 +60,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub fn waiting(file: Arc<dyn DiskFile>) -> Self {
-        Self { file, may_wait: true, manner: Manner::Greedy }
+        Self::waiting_as(file, Manner::Greedy)
     }
 
     /// As [`Source::waiting`], going about it in this manner.

@@ -68,6 +68,27 @@ fn more_unflushed_partitions_than_files() {
     }
 }
 
+/// Retention closes the segment of each of them, and makes the next one.
+#[test]
+fn retention_of_more_partitions_than_files() {
+    let mut target = start_with(&[("log.retention.check.interval.ms", "2000")]);
+    let at: SocketAddr = target.bootstrap().parse().expect("an address");
+    let mut client = patient(at);
+    TOPICS.iter().for_each(|topic| numbered::create(&mut client, topic, PARTITIONS));
+    all_at_once(at, &TOPICS, 0);
+    let until = Instant::now() + 2 * PATIENCE;
+    for topic in TOPICS {
+        for partition in 0..PARTITIONS {
+            while numbered::fetch(&mut client, topic, partition, 0).0 != ErrorCode::OffsetOutOfRange.code() {
+                assert!(Instant::now() < until, "{topic}-{partition} still has its record");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    all_at_once(at, &TOPICS, 1);
+    target.stop();
+}
+
 /// Some that nobody flushes stand before others that can close: those are flushed all the same, and the stop does not wait for ever.
 #[test]
 fn unflushed_partitions_among_others() {
