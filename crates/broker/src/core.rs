@@ -33,11 +33,11 @@ use crate::cleaner::Cleaner;
 use crate::cold_reads::ColdReads;
 use crate::coordinator::Coordinators;
 use crate::coordinator::memory::Memory;
+use crate::doorkeeper::Doorkeeper;
 use crate::fetch_session::FetchSessions;
 use crate::flusher::Flusher;
 use crate::frames::Scratch;
 use crate::lifecycle::Lifecycle;
-use crate::listener::Doorkeeper;
 use crate::log_dir_failure::Alarm;
 use crate::log_dirs::LogDirs;
 use crate::metrics::CoreMetrics;
@@ -140,7 +140,7 @@ pub struct Core {
     draining: Cell<bool>,
     /// Requests that wait for their response, for draining.
     pub requests: Cell<usize>,
-    pub doorkeeper: Doorkeeper,
+    pub doorkeeper: RefCell<Doorkeeper>,
     /// What small requests are read into.
     pub scratch: RefCell<Scratch>,
     stop: Rc<Notify>,
@@ -152,7 +152,9 @@ impl Core {
         let mut images = shared.controller.images();
         let image = images.borrow_and_update().clone();
         let slots = shared.config.int("max.incremental.fetch.session.cache.slots");
-        let slots = usize::try_from(slots).unwrap_or(0) / shared.mailboxes.cores();
+        let cores = shared.mailboxes.cores();
+        let slots = usize::try_from(slots).unwrap_or(0) / cores;
+        let doorkeeper = Doorkeeper::new(&shared.config, shared.limits.descriptors.clients(), cores);
         Rc::new(Self {
             index,
             images: RefCell::new(images),
@@ -164,12 +166,12 @@ impl Core {
             cold_reads: ColdReads::new(shared.background.clone()),
             dirty: RefCell::default(),
             moved: RefCell::default(),
-            files: RefCell::new(OpenFiles::new(shared.limits.descriptors, shared.mailboxes.cores())),
+            files: RefCell::new(OpenFiles::new(shared.limits.descriptors, cores)),
             unopened: RefCell::default(),
             looks_for_rest: Cell::new(false),
             draining: Cell::new(false),
             requests: Cell::new(0),
-            doorkeeper: Doorkeeper::new(&shared.config, shared.limits.descriptors.clients()),
+            doorkeeper: RefCell::new(doorkeeper),
             scratch: RefCell::default(),
             stop: Rc::new(Notify::new()),
             metrics,

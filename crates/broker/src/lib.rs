@@ -36,6 +36,7 @@ pub mod connection;
 pub mod coordinator;
 pub mod core;
 pub mod dispatch;
+mod doorkeeper;
 mod fetch_session;
 pub mod flusher;
 pub mod frames;

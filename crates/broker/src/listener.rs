@@ -1,24 +1,22 @@
 //! Doors: sockets that listen, and what is let in.
 //!
-//! Connections are accepted on the first core and dealt out to all cores in turn. Bounds: `max.connections`,
-//! `max.connections.per.ip` (with its overrides), and what is left of descriptors ([`crate::open_files::Shares`]).
+//! Connections are accepted on the first core, and each goes to the core that the [`crate::doorkeeper`] says, within its bounds.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use dohle_config::{BindHost, Config, Listener};
+use dohle_config::{BindHost, Listener};
 use dohle_env::{net, task};
 use tracing::{debug, warn};
 
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::doorkeeper::{Place, TooMany};
 use crate::request::Peer;
 use crate::session::{Door, Session};
 
@@ -104,104 +102,19 @@ fn is_missing_address(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable) || error.raw_os_error() == Some(97)
 }
 
-/// Who is connected, for the limits. Every core has one; only the accepting core's is asked.
-pub struct Doorkeeper {
-    limits: RefCell<DoorLimits>,
-    /// How many descriptors there are for them.
-    descriptors: usize,
-    /// Whether it was said that there are no more.
-    told: Cell<bool>,
-    counts: RefCell<HashMap<IpAddr, usize>>,
-    total: Cell<usize>,
-}
-
-/// How many may be connected. All of it can be changed while the node runs.
-#[derive(Debug)]
-struct DoorLimits {
-    total: usize,
-    per_ip: usize,
-    per_ip_overrides: HashMap<IpAddr, usize>,
-}
-
-impl DoorLimits {
-    fn of(config: &Config) -> Self {
-        let number = |key| usize::try_from(config.int(key)).unwrap_or(usize::MAX);
-        let overrides = config.text("max.connections.per.ip.overrides").unwrap_or_default();
-        let per_ip_overrides = overrides.split(',').filter_map(|entry| {
-            let (host, limit) = entry.trim().rsplit_once(':')?;
-            Some((host.parse().ok()?, limit.parse().ok()?))
-        });
-        Self {
-            total: number("max.connections"),
-            per_ip: number("max.connections.per.ip"),
-            per_ip_overrides: per_ip_overrides.collect(),
-        }
-    }
-}
-
-impl Doorkeeper {
-    /// Lets in as many as the configuration allows and there are descriptors for.
-    pub fn new(config: &Config, descriptors: usize) -> Self {
-        let limits = RefCell::new(DoorLimits::of(config));
-        Self { limits, descriptors, told: Cell::new(false), counts: RefCell::default(), total: Cell::new(0) }
-    }
-
-    /// Takes over changed limits; who is in stays in.
-    pub fn follow(&self, config: &Config) {
-        self.limits.replace(DoorLimits::of(config));
-    }
-
-    /// Counts a connection in, or refuses it.
-    fn admit(&self, peer: IpAddr) -> bool {
-        if self.total.get() >= self.descriptors {
-            if !self.told.replace(true) {
-                let clients = self.descriptors;
-                warn!(
-                    clients,
-                    "more clients than the limit of open files (ulimit -n) leaves descriptors for"
-                );
-            }
-            return false;
-        }
-        let limits = self.limits.borrow();
-        let mut counts = self.counts.borrow_mut();
-        let count = counts.get(&peer).copied().unwrap_or(0);
-        let limit = limits.per_ip_overrides.get(&peer).copied().unwrap_or(limits.per_ip);
-        if self.total.get() >= limits.total || count >= limit {
-            return false;
-        }
-        counts.insert(peer, count + 1);
-        self.total.set(self.total.get() + 1);
-        true
-    }
-
-    fn leave(&self, peer: IpAddr) {
-        let mut counts = self.counts.borrow_mut();
-        let count = counts.get_mut(&peer).expect("who leaves was admitted");
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&peer);
-        }
-        self.total.set(self.total.get() - 1);
-    }
-}
-
 /// Accepts connections on the first core until it ends.
 pub fn serve(core: &Rc<Core>, bound: Bound) -> io::Result<()> {
     let listener = net::listener(bound.socket)?;
     let core = core.clone();
     task::spawn(async move {
-        let mut next = 0;
         while !core.is_draining() {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let ip = peer.ip().to_canonical();
-                    if !core.doorkeeper.admit(ip) {
-                        debug!(%peer, "refusing a connection: too many");
-                        continue;
+                    let answer = core.doorkeeper.borrow_mut().admit(peer.ip().to_canonical());
+                    match answer {
+                        Ok(place) => hand_over(&core, place, stream, peer, bound.door.clone()),
+                        Err(too_many) => turn_away(peer, too_many),
                     }
-                    hand_over(&core, next, stream, peer, bound.door.clone());
-                    next = (next + 1) % core.shared().mailboxes.cores();
                 }
                 Err(error) => {
                     warn!(%error, listener = %bound.door.name, "accepting failed");
@@ -213,35 +126,45 @@ pub fn serve(core: &Rc<Core>, bound: Bound) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves an accepted connection to the core that will serve it.
-fn hand_over(core: &Rc<Core>, to: usize, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
-    _ = stream.set_nodelay(true);
-    let ip = peer.ip().to_canonical();
-    if to == core.index {
-        return attend(core, stream, peer, door);
-    }
-    match stream.into_std() {
-        Ok(stream) => core.tell(to, move |core| match net::stream(stream) {
-            Ok(stream) => attend(core, stream, peer, door),
-            Err(error) => {
-                warn!(%error, "a connection was lost on its way to its core");
-                core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
-            }
-        }),
-        Err(error) => {
-            warn!(%error, "a connection was lost on its way to its core");
-            core.doorkeeper.leave(ip);
-        }
+fn turn_away(peer: SocketAddr, too_many: TooMany) {
+    debug!(%peer, %too_many, "refusing a connection");
+    if let TooMany::Files { clients, first: true } = too_many {
+        warn!(clients, "more clients than the limit of open files (ulimit -n) leaves descriptors for");
     }
 }
 
+/// Moves an accepted connection to the core that will serve it.
+fn hand_over(core: &Rc<Core>, place: Place, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    _ = stream.set_nodelay(true);
+    if place.core == core.index {
+        return attend(core, place, stream, peer, door);
+    }
+    match stream.into_std() {
+        Ok(stream) => core.tell(place.core, move |core| match net::stream(stream) {
+            Ok(stream) => attend(core, place, stream, peer, door),
+            Err(error) => lost(core, place, &error),
+        }),
+        Err(error) => lost(core, place, &error),
+    }
+}
+
+fn lost(core: &Rc<Core>, place: Place, error: &io::Error) {
+    warn!(%error, "a connection was lost on its way to its core");
+    leave(core, place);
+}
+
+/// Gives the place of a connection back.
+fn leave(core: &Rc<Core>, place: Place) {
+    core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.borrow_mut().leave(place));
+}
+
 /// Serves a connection on this core.
-fn attend(core: &Rc<Core>, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
+fn attend(core: &Rc<Core>, place: Place, stream: net::TcpStream, peer: SocketAddr, door: Arc<Door>) {
     let session = Session::anonymous(door, peer);
     let connection = Connection::new(stream, core.clone(), Peer::new(session));
     core.metrics.connections_opened.add(1);
     leave_files(core);
-    task::spawn(Attended { connection, core: core.clone(), peer });
+    task::spawn(Attended { connection, core: core.clone(), peer, place: Some(place) });
 }
 
 /// Leaves as many descriptors to partitions as the core's connections do not take.
@@ -256,6 +179,8 @@ struct Attended {
     connection: Connection,
     core: Rc<Core>,
     peer: SocketAddr,
+    /// Until it is given back.
+    place: Option<Place>,
 }
 
 impl Future for Attended {
@@ -266,8 +191,9 @@ impl Future for Attended {
         debug!(peer = %self.peer, ?end, "connection ended");
         self.core.metrics.connections_closed.add(1);
         leave_files(&self.core);
-        let ip = self.peer.ip().to_canonical();
-        self.core.tell(ACCEPTING_CORE, move |core| core.doorkeeper.leave(ip));
+        if let Some(place) = self.place.take() {
+            leave(&self.core, place);
+        }
         Poll::Ready(())
     }
 }

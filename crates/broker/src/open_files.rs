@@ -6,8 +6,8 @@
 //!
 //! A process has so many descriptors ([`Shares`]): half of them are the partitions', a quarter is there for what flushes and closings
 //! open meanwhile, an eighth is the clients', and an eighth is for all else. Clients that are more take theirs from the partitions', down to
-//! [`Shares::LEAST`]; then no more are let in. Each core counts its own clients, which are dealt out in turn: the sum holds as long as
-//! they do not leave one core only.
+//! [`Shares::LEAST`]; then no more are let in. Each core counts its own clients: who comes goes to the core that serves the fewest
+//! ([`crate::doorkeeper`]), so that none ever serves more than its part.
 //!
 //! Invariants:
 //! - `OpenStandsInLine`: a partition that somebody works with stands in line until it has closed its files.

@@ -284,7 +284,7 @@ impl Core {
         }
         if settings_changed {
             let dynamic = crate::settings::dynamic(new, self.shared().node);
-            self.doorkeeper.follow(&self.shared().config.with_dynamic(&dynamic).0);
+            self.doorkeeper.borrow_mut().follow(&self.shared().config.with_dynamic(&dynamic).0);
             let held: Vec<_> = self.partitions.borrow().keys().copied().collect();
             held.into_iter().for_each(|id| self.refresh_settings(new, id));
         }
