@@ -65,7 +65,6 @@ fn document(results: &Results, name: &str) -> Outcome<String> {
         return Err(format!("there are samples of {}, which is no scenario", sample.scenario).into());
     }
     let parts = [
-        ("machine", results.runs.first().map(machine).unwrap_or_default()),
         ("runs", runs(&results.runs, name)?),
         ("promises", promises(&measured, results)?),
         ("tables", tables(&measured, results)?),
@@ -82,22 +81,33 @@ fn document(results: &Results, name: &str) -> Outcome<String> {
     Ok(text)
 }
 
-fn machine(run: &Run) -> String {
-    let facts = run.machine.as_object().into_iter().flatten();
+fn facts(machine: &Value) -> String {
+    let facts = machine.as_object().into_iter().flatten();
     let facts = facts.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
-    facts.collect::<Vec<_>>().join("; ") + "."
+    facts.collect::<Vec<_>>().join("; ")
 }
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string().replace('"', ""), str::to_owned)
 }
 
+/// Every machine, and what was run on it.
 fn runs(runs: &[Run], name: &str) -> Outcome<String> {
-    let mut text = String::new();
+    let mut machines: Vec<&Value> = Vec::new();
     for run in runs {
-        let brokers = run.brokers.iter().map(|(broker, version)| format!("{broker} {version}"));
-        let brokers = brokers.collect::<Vec<_>>().join(", ");
-        writeln!(text, "- {}, {brokers}: `dohle-bench {} --json docs/{name}`", run.day, run.command)?;
+        if !machines.contains(&&run.machine) {
+            machines.push(&run.machine);
+        }
+    }
+    let mut text = String::new();
+    for machine in machines {
+        writeln!(text, "{}:\n", facts(machine))?;
+        for run in runs.iter().filter(|run| run.machine == *machine) {
+            let brokers = run.brokers.iter().map(|(broker, version)| format!("{broker} {version}"));
+            let brokers = brokers.collect::<Vec<_>>().join(", ");
+            writeln!(text, "- {}, {brokers}: `dohle-bench {} --json docs/{name}`", run.day, run.command)?;
+        }
+        writeln!(text)?;
     }
     Ok(text)
 }
@@ -214,6 +224,23 @@ mod tests {
         assert!(page == document(&results, "performance.jsonl").unwrap(), "docs/performance.md is stale");
         let readme = read(&root.join("README.md")).unwrap();
         assert!(readme == quoted(&readme, &results).unwrap(), "the README quotes other figures");
+    }
+
+    #[test]
+    fn runs_stand_below_their_machine() {
+        let run = |cpu: &str, day: &str| Run {
+            machine: serde_json::json!({ "cpu": cpu }),
+            command: "pair".into(),
+            brokers: vec![("Kafka".into(), "4.3.1".into())],
+            day: day.into(),
+        };
+        let text =
+            runs(&[run("old", "Monday"), run("new", "Tuesday"), run("old", "Friday")], "r.jsonl").unwrap();
+        let told = |day| format!("- {day}, Kafka 4.3.1: `dohle-bench pair --json docs/r.jsonl`\n");
+        assert_eq!(
+            text,
+            format!("cpu old:\n\n{}{}\ncpu new:\n\n{}\n", told("Monday"), told("Friday"), told("Tuesday"))
+        );
     }
 
     #[test]

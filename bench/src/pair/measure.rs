@@ -112,9 +112,12 @@ pub fn cold_scan(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let warm = life.load(&paced, gigabytes / 4.0);
     life.broker.explained(client::end_to_end(&warm))?;
     let alone = life.load(&paced, gigabytes);
+    lab.machine.settle(2 * alone.bytes);
     let alone = life.broker.explained(client::end_to_end(&alone))?;
     life.broker.forget_files()?;
     let beside = life.load(&paced, gigabytes);
+    // What was forgotten soon belongs to the host.
+    lab.machine.settle(old.bytes + 2 * beside.bytes);
     let broker = &life.broker;
     let (report, scanned) = thread::scope(|scope| {
         let scan = scope.spawn(|| {

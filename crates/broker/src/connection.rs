@@ -1,6 +1,6 @@
 //! One client: frames in, responses out in the order of the requests.
 //!
-//! One task owns a connection, on the core that accepted it, for its whole life. It does four things in turn until none of them can go
+//! One task owns a connection, on one core, for its whole life. It does four things in turn until none of them can go
 //! on: start requests that have arrived, take finished responses from the head of the queue, write, read.
 //!
 //! Produce requests are pipelined: each is *dispatched* (its batches handed to the partitions' owners, in order) before the next
