@@ -7,7 +7,7 @@ use dohle_env::disk::{DiskFailure, Guard};
 use dohle_log::LogError;
 use dohle_log::checkpoint::Offsets;
 use dohle_log::dirs::LogDir;
-use dohle_types::{Offset, PartitionIndex, TopicId};
+use dohle_types::{HighWatermark, Offset, PartitionIndex, TopicId};
 use tracing::warn;
 
 /// What of a partition goes into the checkpoints of its directory.
@@ -21,7 +21,7 @@ pub struct Mark {
     pub guard: Option<Arc<Guard>>,
     pub recovery_point: Offset,
     pub log_start: Offset,
-    pub high_watermark: Offset,
+    pub high_watermark: HighWatermark,
 }
 
 impl Mark {
@@ -79,7 +79,7 @@ impl Checkpoints {
             self.log_starts.remove(topic, partition);
         }
         self.recovery_points.insert(topic, partition, mark.recovery_point);
-        self.high_watermarks.insert(topic, partition, mark.high_watermark);
+        self.high_watermarks.insert(topic, partition, mark.high_watermark.get());
     }
 
     /// Forgets a partition that is gone; until the next write in memory only.

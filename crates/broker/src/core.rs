@@ -1,8 +1,8 @@
 //! One core of the data path: a thread, its partitions, its connections, and a mailbox by which other cores reach them.
 //!
 //! A partition is owned by exactly one core, chosen by hash; a connection stays on the core it was given to. What a request needs from
-//! a partition of another core travels there as a piece of work, and the answer comes back through a one-shot channel. Nothing on the
-//! data path is locked.
+//! a partition of another core travels there as a piece of work, and the answer comes back through a one-shot channel. What
+//! cores share on the data path is locked for a few instructions: the memory of tails (`dohle_log`) and the flushing threads' queue.
 //!
 //! Bounds: every piece of work in a mailbox belongs to a request, a flush or a metadata change that is itself bounded (requests by
 //! [`crate::budget::MemoryBudget`] and the pipeline limit, flushes by one per partition), so that the mailboxes need no bound of
@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use dohle_config::{Config, TopicSettings};
 use dohle_controller::ControllerHandle;
-use dohle_env::disk::Guard;
 use dohle_env::{Env, task};
 use dohle_log::{FlushError, Flushed};
 use dohle_metadata::Image;
@@ -129,6 +128,9 @@ pub struct Core {
     pub cold_reads: ColdReads,
     /// Partitions with bytes to be flushed at the end of this turn.
     dirty: RefCell<Vec<Rc<Partition>>>,
+    /// Partitions that are being flushed, by the numbers of their flushes.
+    flushes: RefCell<HashMap<u64, Rc<Partition>>>,
+    flushes_begun: Cell<u64>,
     /// Partitions whose marks have moved since the last checkpoint.
     pub moved: RefCell<Vec<Rc<Partition>>>,
     /// Whose files are open.
@@ -165,6 +167,8 @@ impl Core {
             coordinators: Coordinators::new(&shared.config),
             cold_reads: ColdReads::new(shared.background.clone()),
             dirty: RefCell::default(),
+            flushes: RefCell::default(),
+            flushes_begun: Cell::new(0),
             moved: RefCell::default(),
             files: RefCell::new(OpenFiles::new(shared.limits.descriptors, cores)),
             unopened: RefCell::default(),
@@ -319,18 +323,19 @@ impl Core {
         settings
     }
 
+    /// A flush of a partition begins. Its number is what [`Core::finish_flush`] is told, wherever the partition is then: it may be about to
+    /// rest or to move, deleted, or lost with its directory while another of its name is open.
+    pub fn begin_flush(&self, partition: &Rc<Partition>) -> u64 {
+        let number = self.flushes_begun.get();
+        self.flushes_begun.set(number + 1);
+        self.flushes.borrow_mut().insert(number, partition.clone());
+        number
+    }
+
     /// Takes a flush's result to its partition.
-    pub fn finish_flush(
-        self: &Rc<Self>,
-        id: TopicPartition,
-        of: Option<Arc<Guard>>,
-        result: Result<Flushed, FlushError>,
-    ) {
-        // A partition that was deleted meanwhile has no log the result could matter to; one whose directory was lost, and came back,
-        // has another log.
-        if let Some(partition) = self.opened_partition(id).filter(|open| open.is_behind(of.as_ref())) {
-            partition.finish_flush(self, result);
-        }
+    pub fn finish_flush(self: &Rc<Self>, number: u64, result: Result<Flushed, FlushError>) {
+        let partition = self.flushes.borrow_mut().remove(&number).expect("a flush ends once");
+        partition.finish_flush(self, result);
         self.flush_is_over();
     }
 

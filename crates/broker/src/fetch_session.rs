@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use dohle_env::Tick;
-use dohle_types::{ErrorCode, Offset, PartitionIndex, TopicId};
+use dohle_types::{ErrorCode, HighWatermark, LogStartOffset, Offset, PartitionIndex, TopicId};
 use dohle_wire::Text;
 
 /// A session unused for this long gives way to any other (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
@@ -38,7 +38,7 @@ pub enum TopicName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub offset: Offset,
-    pub log_start: Offset,
+    pub log_start: LogStartOffset,
     pub max_bytes: i32,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
@@ -47,12 +47,13 @@ pub struct Wanted {
 /// What the last answer told of a partition; a new answer that would tell the same is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
-    high_watermark: Offset,
-    log_start: Offset,
+    high_watermark: HighWatermark,
+    log_start: LogStartOffset,
 }
 
 impl Told {
-    const NOTHING: Self = Self { high_watermark: Offset::NONE, log_start: Offset::NONE };
+    const NOTHING: Self =
+        Self { high_watermark: HighWatermark(Offset::NONE), log_start: LogStartOffset(Offset::NONE) };
 }
 
 struct Session {
@@ -79,8 +80,8 @@ pub struct Answered {
     pub has_error: bool,
     /// A diverging epoch or a preferred replica.
     pub has_notice: bool,
-    pub high_watermark: Offset,
-    pub log_start: Offset,
+    pub high_watermark: HighWatermark,
+    pub log_start: LogStartOffset,
 }
 
 /// How many partitions the sessions of one core keep in all. Slots alone bound nothing: a request has room for millions of names.
@@ -275,7 +276,7 @@ mod tests {
     fn wanted(offset: i64) -> Wanted {
         Wanted {
             offset: Offset(offset),
-            log_start: Offset::NONE,
+            log_start: LogStartOffset(Offset::NONE),
             max_bytes: 100,
             current_leader_epoch: -1,
             last_fetched_epoch: -1,
@@ -287,8 +288,8 @@ mod tests {
             has_records: false,
             has_error: false,
             has_notice: false,
-            high_watermark: Offset(hw),
-            log_start: Offset(0),
+            high_watermark: HighWatermark(Offset(hw)),
+            log_start: LogStartOffset(Offset(0)),
         }
     }
 

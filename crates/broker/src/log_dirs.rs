@@ -22,7 +22,9 @@ use dohle_log::dirs::{LogDir, MetaProperties};
 use dohle_log::names::{FolderState, folder_name};
 use dohle_log::{Between, Closed, Log, LogContext, LogError, Recovery, due_at_a_glance};
 use dohle_metadata::directory::UNASSIGNED;
-use dohle_types::{BrokerEpoch, DirectoryId, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition};
+use dohle_types::{
+    BrokerEpoch, DirectoryId, HighWatermark, Offset, PartitionIndex, TimestampMs, TopicId, TopicPartition,
+};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -408,7 +410,7 @@ impl LogDirs {
             guard: held.dir.disk().guard().cloned(),
             recovery_point: closed.recovery_point,
             log_start: closed.log_start,
-            high_watermark: closed.recovery_point,
+            high_watermark: HighWatermark(closed.recovery_point),
         });
     }
 

@@ -10,6 +10,7 @@
 //!
 //! The next station is `dohle_log`; acknowledgements and wake-ups leave through [`crate::waiters`].
 
+mod flushing;
 mod handover;
 
 use std::cell::{Cell, RefCell};
@@ -21,14 +22,15 @@ use dohle_config::TopicSettings;
 use dohle_log::{AppendError, Appended, Durable, Log, LogError, Maintenance, Read, ReadError};
 use dohle_metadata::PartitionState;
 use dohle_records::Batch;
-use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicPartition};
+use dohle_types::{
+    ErrorCode, HighWatermark, LeaderEpoch, LogStartOffset, NodeId, Offset, TimestampMs, TopicPartition,
+};
 use dohle_wire::Text;
 use tokio::sync::oneshot;
 use tracing::error;
 
 pub use crate::acknowledged::Acknowledged;
 use crate::core::Core;
-use crate::flusher::Job;
 use crate::log_dirs::Mark;
 use crate::open_files::Uses;
 use crate::reading::{Found, Isolation, ReadRequest, Reading, Watermarks};
@@ -46,6 +48,8 @@ pub struct Partition {
     pub moving: Cell<bool>,
     /// When it was used.
     pub uses: Uses,
+    /// Whether a timer of `flush.ms` runs.
+    timed: Cell<bool>,
     state: RefCell<State>,
 }
 
@@ -55,7 +59,7 @@ struct State {
     leads: bool,
     replicas: usize,
     in_sync: usize,
-    high_watermark: Offset,
+    high_watermark: HighWatermark,
     /// Appends that are not acknowledged yet, in the order of their offsets.
     unacknowledged: VecDeque<Unacknowledged>,
     watchers: Watchers,
@@ -75,7 +79,7 @@ struct Unacknowledged {
 impl Partition {
     pub fn new(id: TopicPartition, name: Text, mut log: Log, leading: &PartitionState) -> Self {
         // `LogDirs::open` has stored all that was found; a lone replica's watermark is its end.
-        let high_watermark = log.end_offset();
+        let high_watermark = HighWatermark(log.end_offset());
         if log.latest_epoch().is_none_or(|latest| latest < leading.leader_epoch) {
             log.assign_epoch(leading.leader_epoch);
         }
@@ -92,8 +96,15 @@ impl Partition {
             held: None,
             told: None,
         };
-        let (moved, moving) = (Cell::new(false), Cell::new(false));
-        Self { id, name, moved, moving, uses: Uses::default(), state: RefCell::new(state) }
+        Self {
+            id,
+            name,
+            moved: Cell::new(false),
+            moving: Cell::new(false),
+            uses: Uses::default(),
+            timed: Cell::new(false),
+            state: RefCell::new(state),
+        }
     }
 
     /// Appends as leader. The answer is sent at once when the append is refused, and otherwise when the batches are stored.
@@ -160,70 +171,6 @@ impl Partition {
         state.stored(durable);
         drop(state);
         self.flush_if_needed(core);
-    }
-
-    /// Has flushed what its log has to store, where no flush is under way.
-    pub fn flush_if_needed(self: &Rc<Self>, core: &Rc<Core>) {
-        let mut state = self.state.borrow_mut();
-        if state.flushing || !state.log.as_ref().is_some_and(Log::needs_flush) {
-            return;
-        }
-        state.flushing = true;
-        drop(state);
-        core.flush_soon(self);
-    }
-
-    /// What is not flushed, for a flushing thread.
-    pub fn start_flush(&self, core: &Core) -> Option<Job> {
-        let mut state = self.state.borrow_mut();
-        let Some(log) = state.log.as_mut() else {
-            state.flushing = false;
-            return None;
-        };
-        match log.start_flush() {
-            Some(flush) => {
-                let (id, owner, mailboxes) = (self.id, core.index, core.shared().mailboxes.clone());
-                let of = log.guard().cloned();
-                let done = move |result| mailboxes.tell(owner, move |core| core.finish_flush(id, of, result));
-                Some(Job { flush, done: Box::new(done) })
-            }
-            // Stored meanwhile, or out of service: then nobody waits in vain.
-            None => {
-                let failed = log.failure().is_some();
-                state.flushing = false;
-                if failed {
-                    state.refuse_all(ErrorCode::KafkaStorageError);
-                }
-                None
-            }
-        }
-    }
-
-    /// Takes a flush's result back, and starts the next one if more was appended meanwhile.
-    pub fn finish_flush(
-        self: &Rc<Self>,
-        core: &Rc<Core>,
-        result: Result<dohle_log::Flushed, dohle_log::FlushError>,
-    ) {
-        let mut state = self.state.borrow_mut();
-        state.flushing = false;
-        let Some(log) = state.log.as_mut() else { return };
-        match log.finish_flush(result) {
-            Ok(durable) => {
-                state.stored(durable);
-                let (more, rolled) = (state.log().needs_flush(), state.log_mut().take_rolled());
-                state.flushing = more;
-                drop(state);
-                if rolled {
-                    crate::cleaner::note(core, self);
-                }
-                crate::upkeep::checkpoint_soon(core, self);
-                if more {
-                    core.flush_soon(self);
-                }
-            }
-            Err(problem) => state.failed(self.id, &problem),
-        }
     }
 
     /// Reads for a consumer.
@@ -344,11 +291,6 @@ impl Partition {
         self.state.borrow_mut().log.as_mut().map(work)
     }
 
-    /// Whether a flush is under way or about to be.
-    pub fn is_flushing(&self) -> bool {
-        self.state.borrow().flushing
-    }
-
     /// What the checkpoints say of the partition; `None` when its log is closed, or out of service.
     pub fn mark(&self) -> Option<Mark> {
         let state = self.state.borrow();
@@ -417,8 +359,8 @@ impl State {
                 _ = answer.send(Ok(Acknowledged::new(done.appended, durable)));
             }
         }
-        if durable.up_to() > self.high_watermark {
-            self.high_watermark = durable.up_to();
+        if durable.up_to() > self.high_watermark.get() {
+            self.high_watermark = HighWatermark(durable.up_to());
             self.watchers.readable(readable);
         }
     }
@@ -480,15 +422,15 @@ impl State {
         Watermarks {
             high_watermark: self.high_watermark,
             last_stable: self.log().last_stable_offset(self.high_watermark),
-            log_start: self.log().start_offset(),
+            log_start: LogStartOffset(self.log().start_offset()),
         }
     }
 
     fn bound(&self, isolation: Isolation) -> Offset {
         match isolation {
             Isolation::LogEnd => self.log().end_offset(),
-            Isolation::ReadUncommitted => self.high_watermark,
-            Isolation::ReadCommitted => self.log().last_stable_offset(self.high_watermark),
+            Isolation::ReadUncommitted => self.high_watermark.get(),
+            Isolation::ReadCommitted => self.log().last_stable_offset(self.high_watermark).get(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dohle_log::{AbortedTransaction, ColdRead, ColdResult, Deferred, Slice};
-use dohle_types::{ErrorCode, LeaderEpoch, Offset};
+use dohle_types::{ErrorCode, HighWatermark, LastStableOffset, LeaderEpoch, LogStartOffset, Offset};
 use dohle_wire::{DeferredBytes, RecordBytes};
 
 use crate::cold_reads::{ColdReads, Reader};
@@ -36,9 +36,9 @@ pub struct ReadRequest {
 /// The watermarks every answer about a partition tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    pub high_watermark: Offset,
-    pub last_stable: Offset,
-    pub log_start: Offset,
+    pub high_watermark: HighWatermark,
+    pub last_stable: LastStableOffset,
+    pub log_start: LogStartOffset,
 }
 
 /// What a reader is given.
@@ -53,7 +53,11 @@ pub struct Found {
 
 impl Default for Watermarks {
     fn default() -> Self {
-        Self { high_watermark: Offset::NONE, last_stable: Offset::NONE, log_start: Offset::NONE }
+        Self {
+            high_watermark: HighWatermark(Offset::NONE),
+            last_stable: LastStableOffset(Offset::NONE),
+            log_start: LogStartOffset(Offset::NONE),
+        }
     }
 }
 

@@ -101,6 +101,9 @@ pub fn start(core: &Rc<Core>) {
 async fn retain(core: &Rc<Core>) {
     let mut unstored = Vec::new();
     for partition in core.open_partitions() {
+        if core.is_draining() {
+            return;
+        }
         // What it closes a segment of gets a file for the next one.
         if is_due(core, &partition) && core.partition(partition.id).await.is_err() {
             continue;
@@ -117,7 +120,11 @@ async fn retain(core: &Rc<Core>) {
     let until = core.env().clock.tick().plus(FLUSHED_WITHIN);
     for partition in unstored {
         stored(core, &partition, until).await;
-        maintain(core, &partition).await;
+        // More may be due by now, and the files gone.
+        if is_due(core, &partition) && core.partition(partition.id).await.is_ok() {
+            maintain(core, &partition).await;
+        }
+        task::yield_now().await;
     }
     let image = core.image();
     core.unopened.borrow_mut().retain(|topic| image.topics.by_id(topic).is_some());
@@ -128,6 +135,9 @@ async fn retain(core: &Rc<Core>) {
         .flat_map(|topic| topic.chunks(LOOKED_AT_TOGETHER))
     {
         for id in due_among(core, some).await {
+            if core.is_draining() {
+                return;
+            }
             let Ok(partition) = core.partition(id).await else { continue };
             maintain(core, &partition).await;
             if is_due(core, &partition) {

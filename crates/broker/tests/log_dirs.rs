@@ -18,7 +18,8 @@ use dohle_log::{Log, LogError};
 use dohle_metadata::directory;
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
-    DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
+    DirectoryId, HighWatermark, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition,
+    Uuid,
 };
 
 const NAME: &str = "orders";
@@ -60,7 +61,8 @@ fn history(disk: &SimDisk) -> Result<(), LogError> {
     let dirs = life(disk)?;
     let mut log = open(&dirs, OLD)?;
     fill(&mut log)?;
-    log.delete_records_before(Offset(RECORDS as i64), log.end_offset()).expect("it lies in the log");
+    log.delete_records_before(Offset(RECORDS as i64), HighWatermark(log.end_offset()))
+        .expect("it lies in the log");
     dirs.checkpoint(&[support::mark(NAME, OLD, &log)])?;
     drop(log);
     dirs.put_aside(NAME, OLD, FolderState::Deleted)?;

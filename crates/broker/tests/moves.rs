@@ -18,7 +18,8 @@ use dohle_log::future::{CopyError, CopyProgress, FutureLog};
 use dohle_log::{Log, LogError};
 use dohle_records::{Batch, BatchBuilder, Compression};
 use dohle_types::{
-    DirectoryId, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid,
+    DirectoryId, HighWatermark, LeaderEpoch, NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition,
+    Uuid,
 };
 
 const NAME: &str = "orders";
@@ -92,7 +93,7 @@ fn begin(dirs: &LogDirs, promised: &Promised) -> Result<Log, Box<dyn std::error:
     let mut log = open(dirs, 0)?;
     fill(&mut log, promised)?;
     fill(&mut log, promised)?;
-    log.delete_records_before(Offset(DELETED), log.end_offset())?;
+    log.delete_records_before(Offset(DELETED), HighWatermark(log.end_offset()))?;
     checkpoint(dirs, &log)?;
     promised.start.set(DELETED);
     Ok(log)

@@ -20,7 +20,7 @@ use dohle_raft::{
     VoterHistory, VoterSet,
 };
 use dohle_records::{Batch, parse_batches};
-use dohle_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
+use dohle_types::{HighWatermark, LeaderEpoch, Offset, TimestampMs, Uuid};
 use dohle_wire::MetadataRecord;
 use tracing::{info, warn};
 
@@ -316,7 +316,7 @@ impl Store {
         let Some(earliest) = self.snapshots.first().map(|stored| stored.id).filter(|_| removed) else {
             return Ok(None);
         };
-        if let Err(error) = self.log.delete_records_before(earliest.offset, high_watermark) {
+        if let Err(error) = self.log.delete_records_before(earliest.offset, HighWatermark(high_watermark)) {
             warn!(%error, "the metadata log keeps what its snapshots no longer need");
         }
         self.maintain(now, high_watermark)?;
@@ -329,7 +329,7 @@ impl Store {
         now: TimestampMs,
         high_watermark: Offset,
     ) -> Result<Option<TimestampMs>, StoreError> {
-        let maintenance = self.log.maintain(now, high_watermark)?;
+        let maintenance = self.log.maintain(now, HighWatermark(high_watermark))?;
         if let Some(cleanup) = maintenance.cleanup {
             let cleaned = cleanup.run(&mut || true);
             self.log.finish_cleanup(cleaned, now)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dohle_types::{ErrorCode, LeaderEpoch, Offset};
+use dohle_types::{ErrorCode, HighWatermark, LeaderEpoch, Offset};
 use thiserror::Error;
 
 use crate::damage::Damage;
@@ -127,7 +127,7 @@ pub struct FlushError(#[from] pub(crate) LogError);
 #[derive(Debug, Error)]
 pub enum DeleteRecordsError {
     #[error("offset {offset} is outside of {start} to the high watermark {high_watermark}")]
-    OutOfRange { offset: Offset, start: Offset, high_watermark: Offset },
+    OutOfRange { offset: Offset, start: Offset, high_watermark: HighWatermark },
     #[error(transparent)]
     Storage(#[from] LogError),
 }

@@ -8,6 +8,7 @@
 //! again: the kernel may have dropped what it could not write, and the next flush would say that all is well.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dohle_config::Durability;
 use dohle_env::DiskFile;
@@ -126,6 +127,14 @@ impl Log {
                 !self.dirty.sealed.is_empty() || unflushed >= self.settings.flush_messages
             }
         }
+    }
+
+    /// How long what was appended may wait for its flush, if it waits for one and may not wait for ever (`flush.ms`).
+    pub fn flush_within(&self) -> Option<Duration> {
+        let ms = self.settings.flush_ms;
+        let waits =
+            ms != i64::MAX && self.settings.durability == Durability::Replicated && self.failure.is_none();
+        (waits && self.has_unflushed()).then(|| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
     }
 
     /// Whether files have to stay open because of bytes that are not flushed.

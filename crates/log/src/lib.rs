@@ -81,4 +81,5 @@ pub use retention::{Cleaned, Cleanup, Maintenance};
 pub use source::{Manner, Manners, greedy};
 pub use storing::{Flush, Flushed};
 pub use tail::{MAX_TAIL_BYTES, TailBudget};
+pub use truncate::Agreement;
 pub use verifying::Verifying;

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use dohle_config::TopicSettings;
 use dohle_env::disk::{Guard, OpenMode};
 use dohle_env::{Disk, DiskFile, Rng};
-use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs, Uuid};
+use dohle_types::{
+    HighWatermark, LastStableOffset, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs,
+    Uuid,
+};
 
 use crate::buffers::ReadBuffers;
 use crate::checkpoint::PARTITION_METADATA_FILE;
@@ -114,9 +117,9 @@ impl Log {
     }
 
     /// Up to where transactions are decided, below the high watermark.
-    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+    pub fn last_stable_offset(&self, high_watermark: HighWatermark) -> LastStableOffset {
         let unstable = self.producers.first_unstable(high_watermark).map(|first| first.max(self.start));
-        unstable.map_or(high_watermark, |first| first.min(high_watermark))
+        LastStableOffset(unstable.map_or(high_watermark.get(), |first| first.min(high_watermark.get())))
     }
 
     pub fn size_in_bytes(&self) -> u64 {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use dohle_records::BatchHeader;
 use dohle_records::control::EndTransaction;
-use dohle_types::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use dohle_types::{HighWatermark, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::error::AppendError;
 use crate::index::AbortedTransaction;
@@ -227,16 +227,16 @@ impl Producers {
     }
 
     /// What lies below this is decided, and its markers are below the high watermark.
-    pub fn first_unstable(&self, high_watermark: Offset) -> Option<Offset> {
+    pub fn first_unstable(&self, high_watermark: HighWatermark) -> Option<Offset> {
         let decided =
-            self.decided.iter().find(|(_, marker)| **marker >= high_watermark).map(|(first, _)| *first);
+            self.decided.iter().find(|(_, marker)| **marker >= high_watermark.get()).map(|(first, _)| *first);
         let open = self.open.keys().next().copied();
         [decided, open].into_iter().flatten().min()
     }
 
     /// Forgets decided transactions whose markers everyone has.
-    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
-        self.decided.retain(|_, marker| *marker >= high_watermark);
+    pub fn on_high_watermark(&mut self, high_watermark: HighWatermark) {
+        self.decided.retain(|_, marker| *marker >= high_watermark.get());
     }
 
     pub fn expire(&mut self, now: TimestampMs, expiration_ms: i64) {

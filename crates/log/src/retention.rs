@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dohle_env::Disk;
-use dohle_types::{Offset, TimestampMs};
+use dohle_types::{HighWatermark, Offset, TimestampMs};
 
 use crate::buffers::ReadBuffers;
 use crate::error::{DeleteRecordsError, LogError, failed};
@@ -82,10 +82,10 @@ impl Log {
     pub fn delete_records_before(
         &mut self,
         offset: Offset,
-        high_watermark: Offset,
+        high_watermark: HighWatermark,
     ) -> Result<Offset, DeleteRecordsError> {
         self.check_usable()?;
-        if offset > high_watermark || offset.get() < 0 {
+        if offset > high_watermark.get() || offset.get() < 0 {
             return Err(DeleteRecordsError::OutOfRange { offset, start: self.start, high_watermark });
         }
         self.move_start(offset);
@@ -93,7 +93,11 @@ impl Log {
     }
 
     /// What is due from time to time: retention, forgetting producers, letting go of memory and descriptors.
-    pub fn maintain(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<Maintenance, LogError> {
+    pub fn maintain(
+        &mut self,
+        now: TimestampMs,
+        high_watermark: HighWatermark,
+    ) -> Result<Maintenance, LogError> {
         self.check_usable()?;
         let start = self.start;
         self.producers.on_high_watermark(high_watermark);
@@ -136,11 +140,11 @@ impl Log {
     }
 
     /// Whether there are segments that retention has to delete, or close first.
-    pub fn has_retirable(&self, now: TimestampMs, high_watermark: Offset) -> Result<bool, LogError> {
+    pub fn has_retirable(&self, now: TimestampMs, high_watermark: HighWatermark) -> Result<bool, LogError> {
         Ok(self.count_retirable(now, high_watermark)? > 0)
     }
 
-    fn retire_segments(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<(), LogError> {
+    fn retire_segments(&mut self, now: TimestampMs, high_watermark: HighWatermark) -> Result<(), LogError> {
         let due = self.count_retirable(now, high_watermark)?;
         if due > 0 && due == self.segments.len() {
             self.roll(now)?;
@@ -171,7 +175,7 @@ impl Log {
     }
 
     /// How many segments, from the first on, are to go.
-    fn count_retirable(&self, now: TimestampMs, high_watermark: Offset) -> Result<usize, LogError> {
+    fn count_retirable(&self, now: TimestampMs, high_watermark: HighWatermark) -> Result<usize, LogError> {
         let size = self.size_in_bytes();
         let limit = self.settings.retention_bytes.filter(|_| self.settings.cleanup_delete);
         let mut surplus = limit.map_or(0, |limit| size.saturating_sub(limit));
@@ -179,7 +183,7 @@ impl Log {
         for at in 0..self.segments.len() {
             let segment = &self.segments[at];
             let last = at + 1 == self.segments.len();
-            if high_watermark < self.segment_end(at) || (last && segment.size == 0) {
+            if high_watermark.get() < self.segment_end(at) || (last && segment.size == 0) {
                 break;
             }
             let below_start = !last && self.segment_end(at) <= self.start;

@@ -389,7 +389,12 @@ impl SegmentView {
         let offsets = self.contents(FileKind::OffsetIndex)?;
         let times = self.contents(FileKind::TimeIndex)?;
         let aborted = self.contents(FileKind::TransactionIndex)?;
-        Ok(Indexes::load(offsets.as_deref(), times.as_deref(), aborted.as_deref(), self.size))
+        let loaded = Indexes::load(offsets.as_deref(), times.as_deref(), aborted.as_deref(), self.size);
+        if loaded.is_none() && offsets.is_some() && times.is_some() {
+            let path = self.path(FileKind::OffsetIndex);
+            tracing::warn!(path = %path.display(), size = self.size, "making indexes anew that do not fit their log");
+        }
+        Ok(loaded)
     }
 
     fn contents(&self, kind: FileKind) -> Result<Option<Bytes>, LogError> {

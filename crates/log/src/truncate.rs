@@ -3,7 +3,7 @@
 //! What is cut off is cut durably, from the end backwards, so that no crash leaves a hole with records behind it.
 
 use dohle_env::disk::OpenMode;
-use dohle_types::{Offset, TimestampMs};
+use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{LogError, ReadError, failed};
 use crate::frame::HEADER_WINDOW_BYTES;
@@ -11,6 +11,17 @@ use crate::log::Log;
 use crate::names::FileKind;
 use crate::recovery::{ignore_missing, storage};
 use crate::segment::Largest;
+
+/// How far a follower's log is known to agree with its leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// Up to its end.
+    Whole,
+    /// Up to the beginning of this epoch at least: the leader is asked again, where it ends.
+    UpTo(LeaderEpoch),
+    /// Not at all.
+    Unknown,
+}
 
 impl Log {
     /// Cuts off everything from the batch that holds `offset` on. Durable when it returns.
@@ -32,6 +43,33 @@ impl Log {
             return self.reset_to(self.start);
         }
         self.or_fail(|log| log.cut_at(offset, now))
+    }
+
+    /// Cuts off what a leader does not have, as far as its answer tells: of the epochs not above the one that it was asked for, the last
+    /// of this log, `epoch` is the largest that it has, and `end` is where that ends (KIP-101, KIP-279).
+    ///
+    /// A leader that knows of no such epoch (`NONE`) says nothing about the log: nothing is cut off, and a follower goes back to its high
+    /// watermark then.
+    pub fn truncate_to_epoch(
+        &mut self,
+        epoch: LeaderEpoch,
+        end: Offset,
+        now: TimestampMs,
+    ) -> Result<Agreement, LogError> {
+        if epoch == LeaderEpoch::NONE || end == Offset::NONE {
+            return Ok(Agreement::Unknown);
+        }
+        let (own, own_end) = self.end_offset_for_epoch(epoch);
+        if own_end == Offset::NONE {
+            self.truncate_to(end, now)?;
+        } else if own == epoch {
+            self.truncate_to(end.min(own_end), now)?;
+        } else {
+            // What follows the older epoch was written by leaders of whom this one knows nothing.
+            self.truncate_to(own_end, now)?;
+            return Ok(Agreement::UpTo(own));
+        }
+        Ok(Agreement::Whole)
     }
 
     /// Throws everything away; the log is empty then, and its next offset is `offset`.

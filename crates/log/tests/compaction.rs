@@ -159,7 +159,7 @@ fn files_have_their_names_and_old_ones_go_after_their_delay() {
     let world = small_world();
     let mut log = filled(&world);
     let active = log.segments().last().unwrap().base_offset;
-    let found = log.examine(None, log.end_offset()).run(ms(2000)).unwrap();
+    let found = log.examine(None, HighWatermark(log.end_offset())).run(ms(2000)).unwrap();
     assert_eq!((found.first_dirty, found.first_uncleanable, found.ratio()), (Offset(0), active, 1.0));
     assert!(found.is_due() && !found.reset && !found.held_back);
     let mut compaction = log.start_compaction(Offset(0), active, ms(2000)).unwrap();
@@ -181,11 +181,11 @@ fn files_have_their_names_and_old_ones_go_after_their_delay() {
     let names = world.files();
     assert!(names.iter().all(|name| !name.contains(".cleaned") && !name.contains(".swap")), "{names:?}");
     assert!(names.iter().any(|name| name.ends_with(".log.deleted")), "{names:?}");
-    let maintenance = log.maintain(ms(2100), log.end_offset()).unwrap();
+    let maintenance = log.maintain(ms(2100), HighWatermark(log.end_offset())).unwrap();
     let cleaned = maintenance.cleanup.expect("old files are due").run(&mut || true);
     log.finish_cleanup(cleaned, ms(2100)).unwrap();
     assert!(world.files().iter().all(|name| !name.contains(".deleted")), "{:?}", world.files());
-    let again = log.examine(Some(active), log.end_offset()).run(ms(2000)).unwrap();
+    let again = log.examine(Some(active), HighWatermark(log.end_offset())).run(ms(2000)).unwrap();
     assert_eq!((again.cleanable_bytes, again.is_due()), (0, false));
 }
 
@@ -273,21 +273,21 @@ fn retention_waits_and_deleted_records_are_not_brought_back() {
     let mut log = filled(&world);
     let (active, end) = (log.segments().last().unwrap().base_offset, log.end_offset());
     let mut compaction = log.start_compaction(Offset(0), active, ms(2000)).unwrap();
-    let start = log.delete_records_before(Offset(50), end).unwrap();
+    let start = log.delete_records_before(Offset(50), HighWatermark(end)).unwrap();
     assert_eq!(start, Offset(50));
     let segments = log.segments().len();
-    let maintenance = log.maintain(ms(2000), end).unwrap();
+    let maintenance = log.maintain(ms(2000), HighWatermark(end)).unwrap();
     assert!(maintenance.cleanup.is_none() && log.segments().len() == segments, "it waits");
     let mut map = map();
     compaction.map(&mut map, &mut |_| {}).unwrap();
     swap_all(&mut log, &mut compaction, &map);
     drop(compaction);
-    let _maintenance = log.maintain(ms(2000), end).unwrap();
+    let _maintenance = log.maintain(ms(2000), HighWatermark(end)).unwrap();
     assert!(log.segments().len() < segments);
     assert_eq!(log.start_offset(), Offset(50));
-    let found = log.examine(Some(Offset(10)), end).run(ms(2000)).unwrap();
+    let found = log.examine(Some(Offset(10)), HighWatermark(end)).run(ms(2000)).unwrap();
     assert!(found.reset && found.first_dirty == Offset(50), "{found:?}");
-    let found = log.examine(Some(Offset(1000)), end).run(ms(2000)).unwrap();
+    let found = log.examine(Some(Offset(1000)), HighWatermark(end)).run(ms(2000)).unwrap();
     assert!(found.reset && found.first_dirty == Offset(50), "{found:?}");
 }
 
@@ -298,7 +298,7 @@ fn lags_bound_what_is_compacted() {
     world.settings.min_cleanable_dirty_ratio = 1.0;
     let mut log = filled(&world);
     let (active, end) = (log.segments().last().unwrap().base_offset, log.end_offset());
-    let examine = |log: &mut Log, now| log.examine(None, end).run(ms(now)).unwrap();
+    let examine = |log: &mut Log, now| log.examine(None, HighWatermark(end)).run(ms(now)).unwrap();
     let young = examine(&mut log, 1499);
     assert_eq!((young.first_uncleanable, young.cleanable_bytes, young.next), (Offset(0), 0, Some(ms(1500))));
     let ripe = examine(&mut log, 1500);
@@ -309,7 +309,7 @@ fn lags_bound_what_is_compacted() {
     let waiting = examine(&mut log, 2000);
     assert_eq!((waiting.overdue, waiting.is_due(), waiting.next), (false, false, Some(ms(2001))));
     assert!(examine(&mut log, 2001).is_due());
-    let held = log.examine(None, Offset(20)).run(ms(1500)).unwrap();
+    let held = log.examine(None, HighWatermark(Offset(20))).run(ms(1500)).unwrap();
     assert!(held.held_back && held.first_uncleanable <= Offset(20) && held.cleanable_bytes > 0, "{held:?}");
 }
 

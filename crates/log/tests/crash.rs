@@ -163,7 +163,8 @@ fn producers_are_remembered_after_a_crash_point_between_their_snapshot_and_its_f
         let found = Recovery { clean: false, recovery_point: flushed, log_start: Offset::ZERO };
         let mut log = world.open(found).unwrap();
         let end = log.flush().unwrap().up_to();
-        let cleanup = log.maintain(ms(2000), end).unwrap().cleanup.expect("the first segment goes");
+        let cleanup =
+            log.maintain(ms(2000), HighWatermark(end)).unwrap().cleanup.expect("the first segment goes");
         cleanup.run(&mut || true).map(drop).unwrap();
         drop(log);
         world.disk.crash(operation);

@@ -95,7 +95,7 @@ fn cold_reads_are_handed_out() {
     let before = read_all(&mut log);
     log.flush().unwrap();
     for _ in 0..2 {
-        let _ = log.maintain(ms(2000), Offset(200)).unwrap();
+        let _ = log.maintain(ms(2000), HighWatermark(Offset(200))).unwrap();
     }
     world.disk.set_cold(true);
     assert!(matches!(log.read(Offset(0), Offset(200), 100, true).unwrap(), Read::Cold(_)));
@@ -156,7 +156,7 @@ fn producers_survive_a_clean_stop_and_a_crash() {
         world.disk.crash(3);
         let mut log = world.open(Recovery { clean, recovery_point: end, log_start: Offset::ZERO }).unwrap();
         assert_eq!(log.producers().collect::<Vec<_>>(), before);
-        assert_eq!(log.last_stable_offset(end), Offset(10));
+        assert_eq!(log.last_stable_offset(HighWatermark(end)), LastStableOffset(Offset(10)));
         let again = log.append_as_leader(vec![producer_batch(0, 10, 500, 77, 2, 0)], EPOCH, ms(600)).unwrap();
         assert!(again.duplicate);
     }
@@ -174,13 +174,13 @@ fn who_writes_old_records_now_is_not_forgotten() {
     };
     assert!(!append(&mut log, 0, now).duplicate);
     log.flush().unwrap();
-    let _due = log.maintain(ms(now + DAY_MS / 2), log.end_offset()).unwrap();
+    let _due = log.maintain(ms(now + DAY_MS / 2), HighWatermark(log.end_offset())).unwrap();
     assert!(append(&mut log, 0, now + DAY_MS / 2).duplicate, "it wrote half a day ago");
     append(&mut log, 10, now + DAY_MS / 2);
     log.flush().unwrap();
-    let _due = log.maintain(ms(now + DAY_MS), log.end_offset()).unwrap();
+    let _due = log.maintain(ms(now + DAY_MS), HighWatermark(log.end_offset())).unwrap();
     assert_eq!(log.producers().count(), 1, "it wrote half a day ago again");
-    let _due = log.maintain(ms(now + 2 * DAY_MS), log.end_offset()).unwrap();
+    let _due = log.maintain(ms(now + 2 * DAY_MS), HighWatermark(log.end_offset())).unwrap();
     assert_eq!(log.producers().count(), 0, "silent for a day and a half");
 }
 
@@ -221,12 +221,16 @@ fn transactions_bound_the_stable_offset_and_leave_an_index() {
     log.append_as_leader(vec![transactional_batch(1, 10, 0, 2, 0, 0)], EPOCH, ms(0)).unwrap();
     let plain = log.append_as_leader(vec![producer_batch(2, 1, 0, 1, 0, 10)], EPOCH, ms(0));
     assert_eq!(plain.unwrap_err().code(), ErrorCode::InvalidTxnState);
-    assert_eq!(log.last_stable_offset(Offset(20)), Offset::ZERO);
+    assert_eq!(log.last_stable_offset(HighWatermark(Offset(20))), LastStableOffset(Offset::ZERO));
     log.append_as_coordinator(vec![end_marker(false, 1, 0)], EPOCH, 1, ms(0)).unwrap();
-    assert_eq!(log.last_stable_offset(Offset(20)), Offset::ZERO, "the marker is above the high watermark");
-    assert_eq!(log.last_stable_offset(Offset(21)), Offset(10));
+    assert_eq!(
+        log.last_stable_offset(HighWatermark(Offset(20))),
+        LastStableOffset(Offset::ZERO),
+        "the marker is above the high watermark"
+    );
+    assert_eq!(log.last_stable_offset(HighWatermark(Offset(21))), LastStableOffset(Offset(10)));
     log.append_as_coordinator(vec![end_marker(true, 2, 1)], EPOCH, 2, ms(0)).unwrap();
-    assert_eq!(log.last_stable_offset(Offset(22)), Offset(22));
+    assert_eq!(log.last_stable_offset(HighWatermark(Offset(22))), LastStableOffset(Offset(22)));
     let stale = log.append_as_coordinator(vec![end_marker(true, 2, 0)], EPOCH, 2, ms(0));
     assert_eq!(stale.unwrap_err().code(), ErrorCode::InvalidProducerEpoch);
     log.append_as_leader(vec![batch(3, 10, 0)], EPOCH, ms(0)).unwrap();
@@ -295,20 +299,21 @@ fn retention_lets_go_by_time_size_and_start() {
             "size" => {
                 settings.retention_bytes = Some(log.size_in_bytes() - segments[0].size - segments[1].size)
             }
-            _ => assert_eq!(log.delete_records_before(third, hw).unwrap(), third),
+            _ => assert_eq!(log.delete_records_before(third, HighWatermark(hw)).unwrap(), third),
         }
         log.set_settings(Arc::new(settings));
         // The first segments hold timestamps up to about `third * 100`.
         let now = ms(100_000 + third.get() * 100);
-        let maintenance = log.maintain(now, hw).unwrap();
+        let maintenance = log.maintain(now, HighWatermark(hw)).unwrap();
         assert_eq!(log.start_offset(), third, "by {rule}");
         let cleanup = maintenance.cleanup.expect("files have to go");
         log.finish_cleanup(cleanup.run(&mut || true), now).unwrap();
         assert!(world.files().iter().any(|name| name.ends_with(".log.deleted")));
         let later = ms(now.get() + 60_000);
-        let maintenance = log.maintain(ms(now.get() + 59_999), Offset::ZERO).unwrap();
+        let maintenance = log.maintain(ms(now.get() + 59_999), HighWatermark(Offset::ZERO)).unwrap();
         assert!(maintenance.cleanup.is_none() && maintenance.next.is_some_and(|next| next <= later));
-        let cleanup = log.maintain(later, Offset::ZERO).unwrap().cleanup.expect("the delay is over");
+        let cleanup =
+            log.maintain(later, HighWatermark(Offset::ZERO)).unwrap().cleanup.expect("the delay is over");
         log.finish_cleanup(cleanup.run(&mut || true), later).unwrap();
         assert!(!world.files().iter().any(|name| name.contains("deleted")), "{:?}", world.files());
         assert_eq!(read_all(&mut log)[0].header.base_offset, third);
@@ -323,7 +328,7 @@ fn retention_of_everything_keeps_the_offsets() {
     let now = ms(10 * 7 * DAY_MS);
     for _ in 0..4 {
         log.flush().unwrap();
-        if let Some(cleanup) = log.maintain(now, hw).unwrap().cleanup {
+        if let Some(cleanup) = log.maintain(now, HighWatermark(hw)).unwrap().cleanup {
             log.finish_cleanup(cleanup.run(&mut || true), now).unwrap();
         }
     }
@@ -424,13 +429,13 @@ fn a_prefix_goes_when_a_snapshot_covers_it() {
     world.settings.cleanup_delete = false;
     let mut log = filled(&mut world, 20);
     log.flush().unwrap();
-    log.delete_records_before(Offset(115), Offset(200)).unwrap();
-    let cleanup = log.maintain(ms(0), Offset(200)).unwrap().cleanup.unwrap();
+    log.delete_records_before(Offset(115), HighWatermark(Offset(200))).unwrap();
+    let cleanup = log.maintain(ms(0), HighWatermark(Offset(200))).unwrap().cleanup.unwrap();
     log.finish_cleanup(cleanup.run(&mut || true), ms(0)).unwrap();
     assert!(log.segments()[0].base_offset <= Offset(115) && log.segments()[1].base_offset > Offset(115));
     assert_eq!(log.start_offset(), Offset(115));
     let first = read(&mut log, Offset(115), Offset(200), 1);
     assert_eq!(first.start, Offset(110));
-    let refused = log.delete_records_before(Offset(201), Offset(200)).unwrap_err();
+    let refused = log.delete_records_before(Offset(201), HighWatermark(Offset(200))).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::OffsetOutOfRange);
 }

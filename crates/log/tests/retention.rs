@@ -47,7 +47,7 @@ fn let_three_go(world: &World, end: Offset) -> Result<(), LogError> {
     settings.retention_bytes = Some(size);
     log.set_settings(std::sync::Arc::new(settings));
     for now in [ms(2000), ms(3000)] {
-        let cleanup = log.maintain(now, end)?.cleanup.expect("segments are due");
+        let cleanup = log.maintain(now, HighWatermark(end))?.cleanup.expect("segments are due");
         log.finish_cleanup(cleanup.run(&mut || true), now)?;
     }
     log.close().map(drop)
@@ -166,23 +166,24 @@ fn the_active_segment_goes_only_when_all_of_it_is_due() {
     let active = log.segments().last().expect("it is open").base_offset;
     log.flush().unwrap();
     let last = log.end_offset();
-    let cleaned = log.maintain(LATE, last).unwrap().cleanup.expect("old ones are due").run(&mut || true);
+    let cleaned =
+        log.maintain(LATE, HighWatermark(last)).unwrap().cleanup.expect("old ones are due").run(&mut || true);
     log.finish_cleanup(cleaned, LATE).unwrap();
     assert_eq!((log.start_offset(), log.end_offset(), log.segments().len()), (active, last, 1));
     // Not read by everybody yet: it stays, however old it is.
     let later = ms(LATE.get() + 2000);
     drop(log);
     let mut log = open(Offset::ZERO);
-    _ = log.maintain(later, last.plus(-1)).unwrap();
+    _ = log.maintain(later, HighWatermark(last.plus(-1))).unwrap();
     assert_eq!(log.start_offset(), active);
     // Not stored yet either.
     log.append_as_leader(vec![batch(91, 1, LATE.get())], EPOCH, LATE).unwrap();
-    _ = log.maintain(later, last.next()).unwrap();
+    _ = log.maintain(later, HighWatermark(last.next())).unwrap();
     assert_eq!(log.start_offset(), active);
     log.flush().unwrap();
     let end = log.end_offset();
     for _ in 0..2 {
-        if let Some(cleanup) = log.maintain(later, end).unwrap().cleanup {
+        if let Some(cleanup) = log.maintain(later, HighWatermark(end)).unwrap().cleanup {
             log.finish_cleanup(cleanup.run(&mut || true), later).unwrap();
         }
         log.flush().unwrap();
@@ -210,7 +211,7 @@ fn a_glance_is_never_late() {
         }
         if draw(4) == 0 {
             let end = log.end_offset();
-            log.delete_records_before(Offset(draw(end.get() as u64 + 1) as i64), end).unwrap();
+            log.delete_records_before(Offset(draw(end.get() as u64 + 1) as i64), HighWatermark(end)).unwrap();
         }
         let start = log.start_offset();
         let end = log.close().unwrap().recovery_point;
@@ -229,7 +230,7 @@ fn a_glance_is_never_late() {
                 other.open(Recovery { clean: true, recovery_point: end, log_start: start }).unwrap();
             let segments = log.segments().len();
             let compactable = other.settings.cleanup_compact && segments > 1;
-            let did = log.maintain(now, end).unwrap();
+            let did = log.maintain(now, HighWatermark(end)).unwrap();
             let due = did.cleanup.is_some() || log.segments().len() < segments || compactable;
             assert!(!due || told <= now, "seed {seed}: due at {now}, told {told}");
         }

@@ -85,9 +85,9 @@ fn room_is_there_before_the_bytes_and_is_given_back() {
     assert!(room > 0 && room <= size / 8 + 64 * 1024, "{room} bytes ahead of {size}");
 
     // Nothing is written for a while.
-    _ = log.maintain(ms(1000), log.end_offset()).unwrap();
+    _ = log.maintain(ms(1000), HighWatermark(log.end_offset())).unwrap();
     assert!(beyond(&real.path(0)).1 > 0, "it was written to since it was last looked at");
-    _ = log.maintain(ms(1000), log.end_offset()).unwrap();
+    _ = log.maintain(ms(1000), HighWatermark(log.end_offset())).unwrap();
     assert_eq!(beyond(&real.path(0)), (size, 0), "a log that rests gives it back");
 
     append(&mut log, MIB);
@@ -140,8 +140,8 @@ fn preallocated_segments_hold_their_room_until_they_are_closed() {
     append(&mut log, MIB);
     let (len, room) = beyond(&real.path(0));
     assert!(len + room + 64 * 1024 >= 4 * MIB, "{len} and {room} bytes");
-    _ = log.maintain(ms(1000), log.end_offset()).unwrap();
-    _ = log.maintain(ms(1000), log.end_offset()).unwrap();
+    _ = log.maintain(ms(1000), HighWatermark(log.end_offset())).unwrap();
+    _ = log.maintain(ms(1000), HighWatermark(log.end_offset())).unwrap();
     assert!(beyond(&real.path(0)).1 > 2 * MIB, "it rests, and keeps what it was promised");
     append(&mut log, 4 * MIB);
     assert!(log.segments().len() > 1);

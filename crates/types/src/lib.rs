@@ -11,8 +11,8 @@ mod topic_name;
 pub use error_code::ErrorCode;
 pub use id::{ClusterId, DirectoryId, ParseUuidError, TopicId, Uuid};
 pub use number::{
-    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionIndex, Position, ProducerEpoch, ProducerId, Sequence,
-    TimestampMs,
+    BrokerEpoch, HighWatermark, LastStableOffset, LeaderEpoch, LogStartOffset, NodeId, Offset,
+    PartitionIndex, Position, ProducerEpoch, ProducerId, Sequence, TimestampMs,
 };
 pub use topic_name::{MAX_TOPIC_NAME_LENGTH, TopicNameError, is_internal_topic, validate_topic_name};
 

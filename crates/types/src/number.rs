@@ -74,6 +74,19 @@ number! {
     TimestampMs(i64)
 }
 
+number! {
+    /// Below it, all in-sync replicas have what is in a log: consumers are given nothing at or above it.
+    HighWatermark(Offset)
+}
+number! {
+    /// Below it, no transaction is open: readers of committed records are given nothing at or above it. Never above the high watermark.
+    LastStableOffset(Offset)
+}
+number! {
+    /// Where a log begins: nothing below it is served any more, though it may still be in files.
+    LogStartOffset(Offset)
+}
+
 impl Offset {
     pub const ZERO: Self = Self(0);
     /// The value Kafka writes where there is no offset.

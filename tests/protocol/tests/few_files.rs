@@ -76,7 +76,7 @@ fn retention_of_more_partitions_than_files() {
     let mut client = patient(at);
     TOPICS.iter().for_each(|topic| numbered::create(&mut client, topic, PARTITIONS));
     all_at_once(at, &TOPICS, 0);
-    let until = Instant::now() + 2 * PATIENCE;
+    let until = Instant::now() + 4 * PATIENCE;
     for topic in TOPICS {
         for partition in 0..PARTITIONS {
             while numbered::fetch(&mut client, topic, partition, 0).0 != ErrorCode::OffsetOutOfRange.code() {

@@ -66,7 +66,7 @@ fn move_start(partition: &Partition, offset: i64) -> Result<Offset, Refused> {
         if !log.settings().cleanup_delete {
             return Err(ErrorCode::PolicyViolation);
         }
-        let before = if offset == ALL { watermarks.high_watermark } else { Offset(offset) };
+        let before = if offset == ALL { watermarks.high_watermark.get() } else { Offset(offset) };
         if before < Offset::ZERO {
             return Err(ErrorCode::OffsetOutOfRange);
         }

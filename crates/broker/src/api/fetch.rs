@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use dohle_env::task;
 use dohle_metadata::Image;
-use dohle_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicPartition};
+use dohle_types::{
+    ErrorCode, HighWatermark, LeaderEpoch, LogStartOffset, NodeId, Offset, PartitionIndex, TopicPartition,
+};
 use dohle_wire::messages::fetch_request::{FetchRequest, FetchTopic};
 use dohle_wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
@@ -130,7 +132,7 @@ fn plan(context: &Context, request: FetchRequest) -> Result<Plan, (ErrorCode, i3
         for partition in &topic.partitions {
             let wanted = Wanted {
                 offset: Offset(partition.fetch_offset),
-                log_start: Offset(partition.log_start_offset),
+                log_start: LogStartOffset(Offset(partition.log_start_offset)),
                 max_bytes: partition.partition_max_bytes,
                 // Below zero means that the client knows none.
                 current_leader_epoch: partition.current_leader_epoch.max(-1),
@@ -378,8 +380,8 @@ fn answered(outcome: &Outcome) -> Answered {
             has_records: false,
             has_error: true,
             has_notice: false,
-            high_watermark: Offset::NONE,
-            log_start: Offset::NONE,
+            high_watermark: HighWatermark(Offset::NONE),
+            log_start: LogStartOffset(Offset::NONE),
         },
     }
 }
@@ -406,9 +408,9 @@ fn partition_data(
             });
             PartitionData {
                 partition_index,
-                high_watermark: found.watermarks.high_watermark.get(),
-                last_stable_offset: found.watermarks.last_stable.get(),
-                log_start_offset: found.watermarks.log_start.get(),
+                high_watermark: found.watermarks.high_watermark.get().get(),
+                last_stable_offset: found.watermarks.last_stable.get().get(),
+                log_start_offset: found.watermarks.log_start.get().get(),
                 diverging_epoch,
                 aborted_transactions: aborted,
                 preferred_read_replica: NodeId::NONE.get(),

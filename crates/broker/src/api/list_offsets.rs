@@ -174,8 +174,8 @@ fn look_up(
     partition.ask(epoch, |log, watermarks, leader_epoch| {
         let bound = match isolation {
             Isolation::LogEnd => log.end_offset(),
-            Isolation::ReadUncommitted => watermarks.high_watermark,
-            Isolation::ReadCommitted => watermarks.last_stable,
+            Isolation::ReadUncommitted => watermarks.high_watermark.get(),
+            Isolation::ReadCommitted => watermarks.last_stable.get(),
         };
         let at = |offset, leader_epoch| {
             LookUp::Known(TimestampedOffset { offset, timestamp: TimestampMs::NONE, leader_epoch })

@@ -91,7 +91,7 @@ async fn stored(partition: &Partition, end: Offset) -> Result<(), Failure> {
         let watcher = Watcher::new(1);
         partition.watch(watcher.clone());
         let high_watermark = partition.ask(LeaderEpoch::NONE, |_, watermarks, _| watermarks.high_watermark);
-        if high_watermark? >= end {
+        if high_watermark?.get() >= end {
             watcher.done();
             return Ok(());
         }

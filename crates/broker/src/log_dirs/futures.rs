@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dohle_log::future::{CopyError, end_of, rename_folder, take_over};
 use dohle_log::names::{FolderState, marked_folder_name};
 use dohle_log::{Closed, LogError, Recovery};
-use dohle_types::{DirectoryId, Offset, PartitionIndex, TopicId, TopicPartition};
+use dohle_types::{DirectoryId, HighWatermark, Offset, PartitionIndex, TopicId, TopicPartition};
 use tracing::{error, warn};
 
 use super::{Held, LogDirs, Mark, put_aside};
@@ -252,7 +252,7 @@ impl LogDirs {
             guard: target.dir.disk().guard().cloned(),
             recovery_point: closed.recovery_point,
             log_start: closed.log_start,
-            high_watermark: closed.recovery_point,
+            high_watermark: HighWatermark(closed.recovery_point),
         };
         let mut checkpoints = target.checkpoints();
         checkpoints.note(&mark);

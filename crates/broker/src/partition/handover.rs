@@ -2,11 +2,9 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use dohle_env::disk::Guard;
 use dohle_log::Log;
-use dohle_types::ErrorCode;
+use dohle_types::{ErrorCode, HighWatermark};
 
 use super::Partition;
 use crate::core::Core;
@@ -50,15 +48,6 @@ impl Partition {
     /// Whether the partition's log was lost with its directory, for good: if that is back, another one is to be opened.
     pub fn is_lost(&self) -> bool {
         self.state.borrow().log.as_ref().is_some_and(Log::is_lost)
-    }
-
-    /// Whether it was through this guard that the partition's log was opened.
-    pub fn is_behind(&self, guard: Option<&Arc<Guard>>) -> bool {
-        let state = self.state.borrow();
-        match (state.log.as_ref().and_then(Log::guard), guard) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            _ => true,
-        }
     }
 
     /// Whether the partition can be closed without anybody noticing: nobody waits for it, and its log has nothing to do.
@@ -109,8 +98,11 @@ impl Partition {
         if log.latest_epoch().is_none_or(|latest| latest < state.leader_epoch) {
             log.assign_epoch(state.leader_epoch);
         }
-        assert!(log.end_offset() >= state.high_watermark, "a log comes back with all that was acknowledged");
-        state.high_watermark = log.end_offset();
+        assert!(
+            log.end_offset() >= state.high_watermark.get(),
+            "a log comes back with all that was acknowledged"
+        );
+        state.high_watermark = HighWatermark(log.end_offset());
         state.log = Some(log);
         state.watchers.wake_all();
     }

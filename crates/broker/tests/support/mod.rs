@@ -6,7 +6,7 @@ use dohle_broker::log_dirs::Mark;
 use dohle_env::disk::SimDisk;
 use dohle_env::{Clock, Env, Rng};
 use dohle_log::{FolderFlushes, Log, LogContext, ReadBuffers, TailBudget, Verifying};
-use dohle_types::{TimestampMs, TopicPartition};
+use dohle_types::{HighWatermark, TimestampMs, TopicPartition};
 
 /// The world of a process that begins on the disk as it is now, and what its logs share.
 pub fn begin(disk: &SimDisk) -> (Env, LogContext) {
@@ -34,6 +34,6 @@ pub fn mark(topic: &str, id: TopicPartition, log: &Log) -> Mark {
         guard: log.guard().cloned(),
         recovery_point: log.recovery_point(),
         log_start: log.start_offset(),
-        high_watermark: log.end_offset(),
+        high_watermark: HighWatermark(log.end_offset()),
     }
 }

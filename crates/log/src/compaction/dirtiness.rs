@@ -7,7 +7,7 @@
 //! What can be compacted ends with the last whole segment that is closed, stored, below the last stable offset, and older than
 //! `min.compaction.lag.ms` by its largest timestamp.
 
-use dohle_types::{Offset, TimestampMs};
+use dohle_types::{HighWatermark, Offset, TimestampMs};
 
 use crate::error::LogError;
 use crate::frame::HEADER_WINDOW_BYTES;
@@ -63,7 +63,7 @@ impl Dirtiness {
 
 impl Log {
     /// Asks how dirty the log is. `compacted` is its entry in `cleaner-offset-checkpoint`.
-    pub fn examine(&mut self, compacted: Option<Offset>, high_watermark: Offset) -> Examination {
+    pub fn examine(&mut self, compacted: Option<Offset>, high_watermark: HighWatermark) -> Examination {
         let (start, end) = (self.start, self.end);
         let claimed = compacted.unwrap_or(start);
         let reset = claimed < start || claimed > end;
@@ -74,7 +74,7 @@ impl Log {
             );
         }
         let active = self.segments.len() - 1;
-        let stable = self.last_stable_offset(high_watermark);
+        let stable = self.last_stable_offset(high_watermark).get();
         let open = |at: &usize| self.segment_end(*at) <= stable && self.is_settled(*at);
         let count = (0..active).take_while(open).count();
         let held_back = count < active;

@@ -183,7 +183,7 @@ impl Compacted {
 
     fn maintain(&mut self) -> Step {
         let (now, high_watermark) = (ms(self.now), self.acknowledged);
-        let maintenance = self.log().maintain(now, high_watermark)?;
+        let maintenance = self.log().maintain(now, HighWatermark(high_watermark))?;
         if let Some(cleanup) = maintenance.cleanup {
             let result = cleanup.run(&mut || true);
             self.log().finish_cleanup(result, now)?;
@@ -229,7 +229,7 @@ impl Compacted {
 
     fn compact(&mut self) -> Step {
         let (now, high_watermark, compacted) = (ms(self.now), self.acknowledged, self.compacted());
-        let found = self.log().examine(compacted, high_watermark).run(now)?;
+        let found = self.log().examine(compacted, HighWatermark(high_watermark)).run(now)?;
         if found.cleanable_bytes == 0 {
             return Ok(());
         }

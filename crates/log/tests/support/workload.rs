@@ -239,7 +239,7 @@ impl Workload {
 
     fn maintain(&mut self) -> Step {
         let (now, high_watermark) = (ms(self.now), self.acknowledged);
-        let maintenance = self.log().maintain(now, high_watermark)?;
+        let maintenance = self.log().maintain(now, HighWatermark(high_watermark))?;
         self.note_start();
         if let Some(cleanup) = maintenance.cleanup {
             let result = cleanup.run(&mut || true);
@@ -308,7 +308,7 @@ impl Workload {
         }
         let before =
             Offset(start.get() + self.chance((high_watermark.get() - start.get()) as u64 / 2 + 1) as i64);
-        let start = self.log().delete_records_before(before, high_watermark)?;
+        let start = self.log().delete_records_before(before, HighWatermark(high_watermark))?;
         self.note_start();
         self.checkpoint()?;
         self.start = start;
