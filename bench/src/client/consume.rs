@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use dohle_records::{BatchError, parse_batches};
+use dohle_records::{Batch, BatchError, parse_batches};
 use dohle_wire::ApiKey;
 use dohle_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use dohle_wire::messages::fetch_response::PartitionData;
@@ -68,9 +68,12 @@ fn reader(read: &ReadBack, topic: &Topic, mut cursors: Vec<Cursor>) -> Outcome<R
         let response = connection.call(&request)?;
         report.requests += 1;
         for_partitions(&response, |partition| {
-            let cursor = cursors.iter_mut().find(|cursor| cursor.partition == partition.partition_index);
-            let cursor = cursor.ok_or("a partition that was not asked for")?;
-            take(partition, cursor, &mut proof, &mut report)
+            each_batch(partition, &mut cursors, |batch| {
+                report.bytes += proof.check(batch)?;
+                report.batches += 1;
+                report.records += u64::try_from(batch.header.record_count)?;
+                Ok(())
+            })
         })?;
         cursors.retain(|cursor| cursor.next < cursor.end);
         // The partition served last comes first next time, so that none starves behind the limit.
@@ -138,13 +141,14 @@ pub fn for_partitions(
     Ok(())
 }
 
-/// Proves the batches of one partition and moves its cursor behind them.
-fn take(
+/// Hands on every batch of a partition that was asked for, and moves its cursor behind them: no offset is missing or comes twice.
+pub fn each_batch(
     partition: &PartitionData,
-    cursor: &mut Cursor,
-    proof: &mut Proof,
-    report: &mut ReadReport,
+    cursors: &mut [Cursor],
+    mut look: impl FnMut(&Batch) -> Outcome<()>,
 ) -> Outcome<()> {
+    let cursor = cursors.iter_mut().find(|cursor| cursor.partition == partition.partition_index);
+    let cursor = cursor.ok_or("a partition that was not asked for")?;
     let Some(records) = &partition.records else { return Ok(()) };
     for batch in parse_batches(records.clone().into_bytes()) {
         let batch = match batch {
@@ -152,18 +156,70 @@ fn take(
             Err(BatchError::Incomplete { .. }) => break, // cut short by the limit
             Err(error) => return Err(error.into()),
         };
-        let header = &batch.header;
-        if header.base_offset.get() != cursor.next {
-            let (came, due) = (header.base_offset, cursor.next);
-            return Err(
-                format!("partition {}: offset {came} came where {due} was due", cursor.partition).into()
-            );
-        }
         let at = |error| format!("partition {}, batch at {}: {error}", cursor.partition, cursor.next);
-        report.bytes += proof.check(&batch).map_err(at)?;
-        report.batches += 1;
-        report.records += u64::try_from(header.record_count)?;
-        cursor.next = header.next_offset().get();
+        if batch.header.base_offset.get() != cursor.next {
+            let came = batch.header.base_offset;
+            return Err(at(format!("offset {came} came").into()).into());
+        }
+        look(&batch).map_err(at)?;
+        cursor.next = batch.header.next_offset().get();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use dohle_records::Compression;
+    use dohle_types::{Offset, TimestampMs};
+    use dohle_wire::RecordBytes;
+
+    use super::super::content::Recipe;
+    use super::*;
+
+    /// Batches of three records at these offsets, as a fetch brings them.
+    fn fetched(offsets: &[i64]) -> PartitionData {
+        let recipe = Recipe { codec: Compression::None, records: 3, size: 100, keys: 0 };
+        let bytes = offsets.iter().flat_map(|&offset| {
+            let mut batch = recipe.batch(7, 0, TimestampMs(1));
+            batch.header.base_offset = Offset(offset);
+            batch.segments().concat()
+        });
+        let records = Some(RecordBytes::from(vec![Bytes::from_iter(bytes)]));
+        PartitionData { partition_index: 5, records, ..Default::default() }
+    }
+
+    /// How many batches come before the end or a fault, and where the cursor is then.
+    fn seen(partition: &PartitionData) -> (usize, i64, Option<String>) {
+        let mut cursors = [4, 5].map(|partition| Cursor { partition, next: 10, end: i64::MAX });
+        let mut count = 0;
+        let outcome = each_batch(partition, &mut cursors, |batch| {
+            batch.check_crc()?;
+            count += 1;
+            Ok(())
+        });
+        assert_eq!(cursors[0].next, 10);
+        (count, cursors[1].next, outcome.err().map(|error| error.to_string()))
+    }
+
+    #[test]
+    fn gaps_repeats_and_damage_are_found() {
+        assert_eq!(seen(&fetched(&[10, 13, 16])), (3, 19, None));
+        let fault = |at, came| Some(format!("partition 5, batch at {at}: offset {came} came"));
+        assert_eq!(seen(&fetched(&[10, 16])), (1, 13, fault(13, 16)));
+        assert_eq!(seen(&fetched(&[10, 10])), (1, 13, fault(13, 10)));
+        let mut damaged = fetched(&[10, 13]).records.unwrap().into_bytes().to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let whole = Bytes::from(damaged.clone());
+        let partition = |bytes| PartitionData {
+            partition_index: 5,
+            records: Some(RecordBytes::from(vec![bytes])),
+            ..Default::default()
+        };
+        let (count, next, fault) = seen(&partition(whole));
+        assert_eq!((count, next), (1, 13));
+        assert!(fault.is_some_and(|fault| fault.starts_with("partition 5, batch at 13: ")));
+        damaged.pop();
+        assert_eq!(seen(&partition(Bytes::from(damaged))), (1, 13, None), "cut short");
+    }
 }

@@ -140,6 +140,15 @@ fn promises(measured: &[&Scenario], results: &Results) -> Outcome<String> {
             )?;
         }
     }
+    for scenario in scenario::all().iter().filter(|one| one.promised && results.of(&one.name).is_empty()) {
+        for bar in &scenario.bars {
+            writeln!(
+                text,
+                "| {}, `{}` | {} | - | - | not measured | - | - | - | - |",
+                scenario.name, bar.metric, bar.of
+            )?;
+        }
+    }
     Ok(text)
 }
 
@@ -257,6 +266,10 @@ mod tests {
         assert!(!text.contains("{{"), "{text}");
         assert!(text.contains("| start, `start_ms` | Dohle, fsync | - | 12.5 | 12.5 | at most 50.0 | kept | at most 25.0 | yes |"), "{text}");
         assert!(text.contains("start start_ms Kafka, page cache: 2500"), "{text}");
+        assert!(
+            text.contains("| idle, `rss_mib` | Dohle, fsync | - | - | not measured | - | - | - | - |"),
+            "{text}"
+        );
         let page = quoted(&format!("a\n{BEGIN}\nold\n{END}\nz"), &results).unwrap();
         assert!(page.starts_with("a\n") && page.ends_with("\nz") && !page.contains("old"));
         assert!(page.contains("| start to the first acknowledged record, ms | 2500 | 12.5 |"), "{page}");
