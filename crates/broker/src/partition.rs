@@ -29,6 +29,8 @@ use dohle_wire::Text;
 use tokio::sync::oneshot;
 use tracing::error;
 
+use self::flushing::FlushTimer;
+
 pub use crate::acknowledged::Acknowledged;
 use crate::core::Core;
 use crate::log_dirs::Mark;
@@ -48,8 +50,7 @@ pub struct Partition {
     pub moving: Cell<bool>,
     /// When it was used.
     pub uses: Uses,
-    /// Whether a timer of `flush.ms` runs.
-    timed: Cell<bool>,
+    timer: FlushTimer,
     state: RefCell<State>,
 }
 
@@ -102,7 +103,7 @@ impl Partition {
             moved: Cell::new(false),
             moving: Cell::new(false),
             uses: Uses::default(),
-            timed: Cell::new(false),
+            timer: FlushTimer::default(),
             state: RefCell::new(state),
         }
     }

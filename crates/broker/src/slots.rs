@@ -323,6 +323,7 @@ impl Core {
         if let Some(partition) = self.opened_partition(id) {
             let settings = self.settings(image, id.topic, &partition.name);
             partition.set_settings(settings);
+            partition.time_flush_anew(self);
             cleaner::note(self, &partition);
         }
     }

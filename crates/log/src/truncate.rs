@@ -31,6 +31,8 @@ impl Log {
     pub fn truncate_to(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         self.check_usable()?;
         if offset >= self.end {
+            // An epoch that has begun here and written nothing may be none of the leader's.
+            self.dirty.epochs |= self.epochs.truncate_from_end(offset);
             return Ok(());
         }
         if offset <= self.start || offset < self.segments[0].base {

@@ -34,7 +34,8 @@ fn follow(follower: &mut Log, leader: &mut Log) -> usize {
             Agreement::Whole => return count,
             Agreement::UpTo(own) => {
                 assert!(own < asked, "each answer brings it back by an epoch");
-                asked = own;
+                asked = follower.latest_epoch().expect("it has records");
+                assert_eq!(asked, own, "nothing is left of those between");
             }
             Agreement::Unknown => panic!("a leader knows the epochs before its own"),
         }
@@ -79,6 +80,22 @@ fn epochs_that_one_of_both_never_saw_take_another_question() {
     assert_eq!(records(&mut follower), records(&mut leader)[..4]);
 }
 
+/// Who was elected and lost that before it wrote anything: its epoch would end the one before where nothing ended.
+#[test]
+fn an_epoch_in_which_nothing_was_written_is_forgotten() {
+    let (mut leader, mut follower) = (log(), log());
+    for log in [&mut leader, &mut follower] {
+        (0..5).for_each(|tag| append(log, tag, 0));
+        (5..10).for_each(|tag| append(log, tag, 1));
+    }
+    (10..20).for_each(|tag| append(&mut leader, tag, 1));
+    follower.assign_epoch(LeaderEpoch(4));
+    assert_eq!(follow(&mut follower, &mut leader), 1);
+    assert_eq!((follower.end_offset(), follower.latest_epoch()), (Offset(10), Some(LeaderEpoch(1))));
+    append(&mut follower, 10, 1);
+    assert_eq!(follower.end_offset_for_epoch(LeaderEpoch(0)), (LeaderEpoch(0), Offset(5)));
+}
+
 #[test]
 fn a_leader_that_knows_nothing_cuts_nothing_off() {
     let mut follower = log();
@@ -99,6 +116,12 @@ fn any_two_logs_come_to_agree() {
         let (mut tag, mut shared, mut is_shared) = (1, 1, true);
         for epoch in 1..=1 + rng.below(7) as i32 {
             let who = rng.below(if is_shared { 3 } else { 2 });
+            if who != 0 {
+                leader.assign_epoch(LeaderEpoch(epoch));
+            }
+            if who != 1 {
+                follower.assign_epoch(LeaderEpoch(epoch));
+            }
             for _ in 0..rng.below(4) {
                 is_shared &= who == 2;
                 tag += 1;

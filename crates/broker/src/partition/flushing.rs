@@ -3,6 +3,7 @@
 //! What is promised to be durable is flushed at the end of the turn in which it was appended. With `dohle.durability=replicated` a flush comes when
 //! `flush.messages` records wait for one, when a segment is closed, and `flush.ms` after the first of those that wait: a timer runs only while some do.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,8 +15,23 @@ use super::Partition;
 use crate::core::Core;
 use crate::flusher::Job;
 
-/// How soon, at most, a flush is asked for again where `flush.ms` is over while one of earlier records is under way.
-const AGAIN: Duration = Duration::from_millis(100);
+/// The timer of `flush.ms`, while it runs. It ends with its partition.
+#[derive(Default)]
+pub struct FlushTimer(RefCell<Option<task::JoinHandle<()>>>);
+
+impl FlushTimer {
+    fn stop(&self) {
+        if let Some(timer) = self.0.take() {
+            timer.abort();
+        }
+    }
+}
+
+impl Drop for FlushTimer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
 
 impl Partition {
     /// Has flushed what its log has to store, where no flush is under way; now, or in time.
@@ -37,22 +53,24 @@ impl Partition {
 
     /// Has flushed what was appended `within` this time, where nothing else does.
     fn flush_in_time(self: &Rc<Self>, core: &Rc<Core>, within: Duration) {
-        if self.timed.replace(true) {
+        let mut timer = self.timer.0.borrow_mut();
+        if timer.is_some() {
             return;
         }
         let (partition, core) = (Rc::downgrade(self), core.clone());
-        task::spawn(async move {
-            let mut wait = within;
-            loop {
-                task::sleep(wait).await;
-                let Some(partition) = partition.upgrade() else { return };
-                if !partition.is_flushing() {
-                    partition.timed.set(false);
-                    return partition.flush_unflushed(&core);
-                }
-                wait = within.min(AGAIN);
-            }
-        });
+        *timer = Some(task::spawn(async move {
+            task::sleep(within).await;
+            let Some(partition) = partition.upgrade() else { return };
+            partition.timer.0.take();
+            // Of a flush under way the end sets a timer for what came since it began.
+            partition.flush_unflushed(&core);
+        }));
+    }
+
+    /// Follows changed settings: what waits for a flush may have to wait for less, or more.
+    pub fn time_flush_anew(self: &Rc<Self>, core: &Rc<Core>) {
+        self.timer.stop();
+        self.flush_if_needed(core);
     }
 
     /// Has flushed whatever is not, needed or not.
@@ -103,16 +121,13 @@ impl Partition {
         match log.finish_flush(result) {
             Ok(durable) => {
                 state.stored(durable);
-                let (more, rolled) = (state.log().needs_flush(), state.log_mut().take_rolled());
-                state.flushing = more;
+                let rolled = state.log_mut().take_rolled();
                 drop(state);
                 if rolled {
                     crate::cleaner::note(core, self);
                 }
                 crate::upkeep::checkpoint_soon(core, self);
-                if more {
-                    core.flush_soon(self);
-                }
+                self.flush_if_needed(core);
             }
             Err(problem) => state.failed(self.id, &problem),
         }
