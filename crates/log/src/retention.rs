@@ -109,7 +109,10 @@ impl Log {
         }
         self.rest();
         let cleanup = self.start_cleanup(now);
-        Ok(Maintenance { next: self.next_maintenance(now)?, cleanup, log_start_moved: self.start > start })
+        // An error is found again by the next look; the cleanup is not to be lost for it.
+        let later = TimestampMs(now.get().saturating_add(IDLE_MS));
+        let next = self.next_maintenance(now).unwrap_or(Some(later));
+        Ok(Maintenance { next, cleanup, log_start_moved: self.start > start })
     }
 
     /// Takes back what [`Cleanup::run`] returned.

@@ -14,9 +14,8 @@ use dohle_wire::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 
-/// Long enough for a flush and the checkpoint of it, which is written every second; and over before retention first looks, which also has
-/// flushed what has to be.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a flush and the checkpoint of it, which is written every second.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// No partition rests by then, which would have it flushed.
 const NOT_SOONER: Duration = Duration::from_secs(4);
 /// The number of topics as kind of resource.
@@ -33,8 +32,9 @@ fn create_many(client: &mut Connection, topic: &str, partitions: i32, configs: &
         value: Some(value.into()),
         ..Default::default()
     };
-    let replicated = ("dohle.durability", "replicated");
-    numbered::create_with(client, topic, partitions, [replicated].iter().chain(configs).map(of).collect());
+    // The records are old, and what retention closes is flushed.
+    let kept = [("dohle.durability", "replicated"), ("retention.ms", "-1")];
+    numbered::create_with(client, topic, partitions, kept.iter().chain(configs).map(of).collect());
 }
 
 /// How far the log is flushed, as its directory tells.
