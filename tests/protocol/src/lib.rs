@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // tests use the world as it is
 
 pub mod answer;
+pub mod configs;
 pub mod connection;
 pub mod differences;
 pub mod door;

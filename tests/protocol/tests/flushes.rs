@@ -7,19 +7,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_protocol::configs::{self, Resource};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
 use dohle_wire::messages::create_topics_request::CreatableTopicConfig;
-use dohle_wire::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
 
 /// Long enough for a flush and the checkpoint of it, which is written every second.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// No partition rests by then, which would have it flushed.
 const NOT_SOONER: Duration = Duration::from_secs(4);
-/// The number of topics as kind of resource.
-const TOPIC: i8 = 2;
 const MANY: i32 = 50;
 
 fn create(client: &mut Connection, topic: &str, configs: &[(&str, &str)]) {
@@ -52,19 +48,6 @@ fn wait_for(target: &Target, topic: &str, partition: i32, offset: i64) {
         assert!(Instant::now() < until, "{topic}-{partition} is flushed up to {reached} only");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn configure(client: &mut Connection, topic: &str, name: &str, value: &str) {
-    let config = AlterableConfig { name: name.into(), value: Some(value.into()), ..Default::default() };
-    let resource = AlterConfigsResource {
-        resource_type: TOPIC,
-        resource_name: topic.into(),
-        configs: vec![config],
-        ..Default::default()
-    };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let answer = client.ask(&request, 1).expect("an answer");
-    assert_eq!(answer.responses[0].error_code, 0, "{:?}", answer.responses[0].error_message);
 }
 
 #[test]
@@ -120,7 +103,7 @@ fn what_waits_follows_new_settings() {
     std::thread::sleep(NOT_SOONER);
     for topic in ["unset", "long"] {
         assert_eq!(flushed(&target, topic, 0), 0);
-        configure(&mut client, topic, "flush.ms", "50");
+        configs::set(&mut client, Resource::Topic, topic, "flush.ms", "50");
         wait_for(&target, topic, 0, 1);
     }
 }

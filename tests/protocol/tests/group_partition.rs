@@ -5,19 +5,16 @@
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_protocol::configs::{self, Resource};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
 use dohle_tests_protocol::offsets::Committer;
 use dohle_types::ErrorCode;
 use dohle_wire::messages as m;
-use m::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
 
 const IN_TIME: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 const FOLLOWED: Duration = Duration::from_millis(500);
-const TOPIC: i8 = 2;
 const OFFSETS: &str = "__consumer_offsets";
 
 fn connect(target: &Target) -> Committer {
@@ -39,16 +36,7 @@ impl Groups {
     }
 
     fn configure(&mut self, topic: &str, name: &str, value: &str) {
-        let config = AlterableConfig { name: name.into(), value: Some(value.into()), ..Default::default() };
-        let resource = AlterConfigsResource {
-            resource_type: TOPIC,
-            resource_name: topic.into(),
-            configs: vec![config],
-            ..Default::default()
-        };
-        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-        let answer = self.client.0.ask(&request, 1).expect("an answer");
-        assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+        configs::set(&mut self.client.0, Resource::Topic, topic, name, value);
     }
 }
 

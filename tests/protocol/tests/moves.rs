@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_protocol::configs::{self, Resource};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
 use dohle_types::ErrorCode;
@@ -21,9 +22,6 @@ use dohle_wire::messages::delete_records_request::{
 };
 use dohle_wire::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use dohle_wire::messages::describe_log_dirs_response::DescribeLogDirsPartition;
-use dohle_wire::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
 use dohle_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 const TOPIC: &str = "moving";
@@ -32,7 +30,6 @@ const RATE_KEY: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 const UNTHROTTLED: &str = "9223372036854775807";
 /// How long news may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-const BROKER: i8 = 4;
 
 struct World {
     target: Target,
@@ -136,16 +133,7 @@ fn state(client: &mut Connection, path: &str) -> i16 {
 }
 
 fn set_rate(client: &mut Connection, rate: &str) {
-    let config = AlterableConfig { name: RATE_KEY.into(), value: Some(rate.into()), ..Default::default() };
-    let resource = AlterConfigsResource {
-        resource_type: BROKER,
-        resource_name: "1".into(),
-        configs: vec![config],
-        ..Default::default()
-    };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let answer = client.ask(&request, 1).expect("an answer");
-    assert_eq!(answer.responses[0].error_code, 0, "{:?}", answer.responses[0].error_message);
+    configs::set(client, Resource::Broker, "1", RATE_KEY, rate);
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

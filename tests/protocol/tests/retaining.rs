@@ -9,16 +9,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::target::{Given, Target};
+use dohle_tests_protocol::configs::{self, Resource};
 use dohle_tests_protocol::connection::Connection;
 use dohle_tests_protocol::numbered;
-use dohle_wire::messages::IncrementalAlterConfigsRequest;
-use dohle_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 
 const KEPT: &str = "kept";
 const DUE: &str = "due";
 const INTERVAL: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(20);
-const TOPIC_RESOURCE: i8 = 2;
 
 #[test]
 fn what_has_nothing_due_is_not_opened() {
@@ -40,7 +38,7 @@ fn what_has_nothing_due_is_not_opened() {
     // Looked at, and nothing found to do.
     std::thread::sleep(3 * INTERVAL);
     assert!(has_first_segment(&folder, DUE));
-    retain_for_a_second(&mut client, DUE);
+    configs::set(&mut client, Resource::Topic, DUE, "retention.ms", "1000");
     let until = Instant::now() + PATIENCE;
     while has_first_segment(&folder, DUE) {
         assert!(Instant::now() < until, "retention does not come");
@@ -56,18 +54,4 @@ fn what_has_nothing_due_is_not_opened() {
 fn has_first_segment(folder: &Path, topic: &str) -> bool {
     let segment = folder.join(format!("{topic}-0/00000000000000000000.log"));
     std::fs::metadata(segment).is_ok_and(|found| found.len() > 0)
-}
-
-fn retain_for_a_second(client: &mut Connection, topic: &str) {
-    let config =
-        AlterableConfig { name: "retention.ms".into(), value: Some("1000".into()), ..Default::default() };
-    let resource = AlterConfigsResource {
-        resource_type: TOPIC_RESOURCE,
-        resource_name: topic.into(),
-        configs: vec![config],
-        ..Default::default()
-    };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let response = client.ask(&request, 1).expect("an answer");
-    assert_eq!(response.responses[0].error_code, 0);
 }
