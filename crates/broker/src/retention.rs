@@ -23,8 +23,6 @@ use crate::{resting, upkeep};
 const FIRST: Duration = Duration::from_secs(30);
 /// How long a flush is waited for; what is not stored by then goes at the next look.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks at a flush.
-const FLUSH_STEP: Duration = Duration::from_millis(1);
 /// How many partitions are looked at in a row, before others get their turn.
 const LOOKED_AT_TOGETHER: usize = 256;
 
@@ -130,13 +128,13 @@ async fn retain(core: &Rc<Core>) {
     core.unopened.borrow_mut().retain(|topic| image.topics.by_id(topic).is_some());
     let mut rested = false;
     let closed = core.shared().log_dirs.partitions();
-    for some in closed
+    'closed: for some in closed
         .chunk_by(|(name, _), (next, _)| name == next)
         .flat_map(|topic| topic.chunks(LOOKED_AT_TOGETHER))
     {
         for id in due_among(core, some).await {
             if core.is_draining() {
-                return;
+                break 'closed;
             }
             let Ok(partition) = core.partition(id).await else { continue };
             maintain(core, &partition).await;
@@ -213,7 +211,7 @@ fn is_due(core: &Core, partition: &Partition) -> bool {
 /// Waits for the end of a flush, if that comes before `until`: one that is produced to may always have one under way.
 async fn stored(core: &Core, partition: &Partition, until: Tick) {
     while partition.is_flushing() && core.env().clock.tick() < until {
-        task::sleep(FLUSH_STEP).await;
+        task::sleep(upkeep::FLUSH_STEP).await;
     }
 }
 

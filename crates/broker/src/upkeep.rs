@@ -30,8 +30,8 @@ const PARTITIONS_PER_AGE: usize = 10_000;
 const APART: (usize, usize) = (1, 8);
 const TOGETHER: (usize, usize) = (256, 2);
 const FEWEST_TOGETHER: usize = 64;
-/// Between two looks at a flush that a closing log waits for.
-const FLUSH_STEP: Duration = Duration::from_millis(1);
+/// Between two looks at a flush that is waited for.
+pub const FLUSH_STEP: Duration = Duration::from_millis(1);
 
 /// Starts the chores that go by the clock.
 pub fn start(core: &Rc<Core>) {
