@@ -1,6 +1,5 @@
 //! Kafka's own tools over the files of a folder that no program runs on.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -78,21 +77,6 @@ pub fn shows(file: &Path, command: &str) -> String {
     panic!("the metadata shell does not end, or reads nothing of {}", file.display());
 }
 
-/// The files below `folder` with this extension, in order.
-pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
-        let path = entry.expect("an entry of a folder").path();
-        if path.is_dir() {
-            found.extend(files(&path, extension));
-        } else if path.extension() == Some(OsStr::new(extension)) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// What Kafka's console consumer prints of `__consumer_offsets` with a formatter of its tools, a line for each record.
 #[track_caller]
 pub fn formatted(tools: &mut Tools, bootstrap: &str, formatter: &str) -> String {
@@ -122,8 +106,8 @@ fn complaints(printed: &Printed) -> Vec<&str> {
     said.chain(printed.out.lines().filter(|line| FAULTS.iter().any(|fault| line.contains(fault)))).collect()
 }
 
-/// What the dump says on stdout of a file that it does not accept.
-const FAULTS: [&str; 3] = ["isvalid: false", "invalid bytes at the end", "Unknown record type"];
+/// What the dump says on stdout of a file that it does not accept, the last of a record that a decoder cannot read or does not know.
+const FAULTS: [&str; 3] = ["isvalid: false", "invalid bytes at the end", ", skipping."];
 
 /// The dump complains about every segment that does not begin at offset 0: its count of the offset before starts at -1.
 fn is_said_of_kafkas_own(line: &str) -> bool {

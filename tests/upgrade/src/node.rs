@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dohle_tests_clients::client::jvm;
 use dohle_tests_clients::process::{Process, run};
 use dohle_tests_clients::target::{Kind, answers, dohle_binary, free_port, kafka_class_path};
+use dohle_tests_clients::tools::Tools;
 use tempfile::TempDir;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -128,6 +129,16 @@ impl Node {
             Program::Kafka => JVM_TERMINATED,
         };
         assert!(status.code() == Some(wanted), "{program:?} ended with {status}\n{}", process.log_tail());
+    }
+
+    /// What one of Kafka's tools prints that is run against the program, which is `BROKER` in its words. It must end well.
+    #[track_caller]
+    pub fn tool(&self, tools: &mut Tools, words: &str) -> String {
+        let words = words.replace("BROKER", &self.bootstrap());
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let printed = tools.run(&words, "");
+        assert_eq!(printed.exit, 0, "{words:?}: {}{}", printed.out, printed.err);
+        printed.out
     }
 
     pub fn bootstrap(&self) -> String {

@@ -14,6 +14,9 @@ use dohle_wire::RecordBytes;
 use dohle_wire::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
 };
+use dohle_wire::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use dohle_wire::messages::end_txn_request::EndTxnRequest;
 use dohle_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use dohle_wire::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -35,6 +38,21 @@ fn timestamps() -> [i64; 9] {
     [-1, -2, -3, -4, -5, 0, first_timestamp(), first_timestamp() + 7, i64::MAX]
 }
 const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+/// What a broker answers that is not there yet.
+const LATER: [ErrorCode; 7] = [
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::CoordinatorNotAvailable,
+    ErrorCode::NotCoordinator,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::LeaderNotAvailable,
+    ErrorCode::UnknownTopicOrPartition,
+    ErrorCode::ConcurrentTransactions,
+];
+
+fn is_later(code: i16) -> bool {
+    LATER.iter().any(|later| later.code() == code)
+}
 
 /// Of the first record; each has the timestamp after the one before. A producer whose records are older than a day is forgotten at a start.
 pub fn first_timestamp() -> i64 {
@@ -75,22 +93,13 @@ impl Hand {
 
     /// Asks again while the broker is not there yet.
     fn ready<T>(&mut self, what: &str, mut ask: impl FnMut(&mut Connection) -> (i16, T)) -> T {
-        const LATER: [ErrorCode; 7] = [
-            ErrorCode::CoordinatorLoadInProgress,
-            ErrorCode::CoordinatorNotAvailable,
-            ErrorCode::NotCoordinator,
-            ErrorCode::NotLeaderOrFollower,
-            ErrorCode::LeaderNotAvailable,
-            ErrorCode::UnknownTopicOrPartition,
-            ErrorCode::ConcurrentTransactions,
-        ];
         let until = Instant::now() + READY_WITHIN;
         loop {
             let (code, answer) = ask(&mut self.0);
             if code == 0 {
                 return answer;
             }
-            assert!(LATER.iter().any(|later| later.code() == code), "{what}: answered {code}");
+            assert!(is_later(code), "{what}: answered {code}");
             assert!(Instant::now() < until, "{what}: still answers {code}");
             std::thread::sleep(POLL);
         }
@@ -166,10 +175,39 @@ impl Hand {
         })
     }
 
+    /// Deletes what lies before an offset, or all there is with -1. Where the log starts then.
+    pub fn delete_records(&mut self, topic: &str, partition_index: i32, offset: i64) -> i64 {
+        let partition = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
+        let asked =
+            DeleteRecordsTopic { name: topic.into(), partitions: vec![partition], ..Default::default() };
+        let request =
+            DeleteRecordsRequest { topics: vec![asked], timeout_ms: TIMEOUT_MS, ..Default::default() };
+        self.ready(topic, |c| {
+            let answer = c.ask(&request, 2).expect("an answer");
+            let answer = &answer.topics[0].partitions[0];
+            (answer.error_code, answer.low_watermark)
+        })
+    }
+
+    /// Where a partition starts.
+    pub fn earliest(&mut self, topic: &str, partition: i32) -> i64 {
+        self.offset(topic, partition, 0, EARLIEST).3
+    }
+
+    /// The error that is answered to somebody who reads from an offset.
+    pub fn fetch_code(&mut self, topic: &str, partition: i32, offset: i64) -> i16 {
+        let request = fetch_request(topic, partition, 0, offset);
+        self.ready(topic, |c| {
+            let answer = c.ask(&request, 11).expect("an answer");
+            let code = answer.responses[0].partitions[0].error_code;
+            (if is_later(code) { code } else { 0 }, code)
+        })
+    }
+
     pub fn picture(&mut self, topic: &str, partition: i32) -> Picture {
         let offsets = [0, 1].into_iter().flat_map(|isolation| timestamps().map(|at| (isolation, at)));
         let offsets: Vec<_> = offsets.map(|(level, at)| self.offset(topic, partition, level, at)).collect();
-        let start = offsets.iter().find(|found| found.1 == -2).expect("it was asked for").3;
+        let start = offsets.iter().find(|found| found.1 == EARLIEST).expect("it was asked for").3;
         let mut picture = Picture {
             start,
             high_watermark: 0,
@@ -244,9 +282,7 @@ impl Hand {
             // Of what is committed the latest may lie before the end.
             let epoch = if timestamp == LATEST { 0 } else { epoch };
             let found = (isolation_level, timestamp, answer.error_code, offset, at, epoch);
-            let later = answer.error_code == ErrorCode::NotLeaderOrFollower.code()
-                || answer.error_code == ErrorCode::UnknownTopicOrPartition.code();
-            (if later { answer.error_code } else { 0 }, found)
+            (if is_later(answer.error_code) { answer.error_code } else { 0 }, found)
         })
     }
 
@@ -258,22 +294,7 @@ impl Hand {
         fetch_offset: i64,
         picture: &mut Picture,
     ) -> (Bytes, Vec<(i64, i64)>) {
-        let asked = FetchPartition {
-            partition,
-            fetch_offset,
-            partition_max_bytes: FETCH_BYTES,
-            current_leader_epoch: -1,
-            ..Default::default()
-        };
-        let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
-        let request = FetchRequest {
-            replica_id: -1,
-            max_bytes: FETCH_BYTES,
-            session_epoch: -1,
-            isolation_level,
-            topics,
-            ..Default::default()
-        };
+        let request = fetch_request(topic, partition, isolation_level, fetch_offset);
         let answer = self.ready(topic, |c| {
             let answer = c.ask(&request, 11).expect("an answer");
             let answer = answer.responses.into_iter().next().expect("the topic").partitions.remove(0);
@@ -284,6 +305,25 @@ impl Hand {
         let aborted = answer.aborted_transactions.unwrap_or_default();
         let aborted = aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect();
         (answer.records.unwrap_or_default().into_bytes(), aborted)
+    }
+}
+
+fn fetch_request(topic: &str, partition: i32, isolation_level: i8, fetch_offset: i64) -> FetchRequest {
+    let asked = FetchPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: FETCH_BYTES,
+        current_leader_epoch: -1,
+        ..Default::default()
+    };
+    let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
+    FetchRequest {
+        replica_id: -1,
+        max_bytes: FETCH_BYTES,
+        session_epoch: -1,
+        isolation_level,
+        topics,
+        ..Default::default()
     }
 }
 

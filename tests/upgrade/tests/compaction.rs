@@ -1,23 +1,22 @@
 //! Dohle compacts, Kafka's tools look at the files, Kafka reads them, compacts them further and hands them back; all on one folder.
 #![allow(clippy::disallowed_methods)] // drives real programs
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::tools::{Printed, Tools};
-use dohle_tests_upgrade::inspect::{accepts, files};
+use dohle_tests_upgrade::folder::{compacted, files};
+use dohle_tests_upgrade::inspect::accepts;
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
+use dohle_tests_upgrade::table::{Latest, NULL, difference, read};
 
 const TOPIC: &str = "table";
-const KEYS: u64 = 50;
+const KEYS: i64 = 50;
 /// Written in one turn: more than two segments of the least size.
-const RECORDS: u64 = 5000;
+const RECORDS: i64 = 5000;
 /// Of digits that compress to half of them at best.
 const DIGIT_GROUPS: u64 = 60;
-/// Stands for no value in what the producing tool reads.
-const NULL: &str = "-";
 const CLEANED_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 const SETTINGS: [(&str, &str); 3] = [
@@ -40,7 +39,7 @@ fn each_goes_on_where_the_other_has_compacted() {
     .into_iter()
     .enumerate()
     {
-        life.turn(turn as u64, program, end);
+        life.turn(turn as i64, program, end);
     }
     life.checks.finish(OWED);
 }
@@ -49,9 +48,8 @@ struct Life {
     node: Node,
     tools: Tools,
     checks: Checks,
-    /// Offset and value of each key's latest record; `None` where it was deleted.
-    latest: BTreeMap<String, (u64, Option<String>)>,
-    next_offset: u64,
+    latest: Latest,
+    next_offset: i64,
 }
 
 impl Life {
@@ -59,10 +57,10 @@ impl Life {
         let node = Node::new(Quorum::InTheLog, &SETTINGS);
         node.format_by_kafka();
         let tools = Tools::start(node.folder());
-        Life { node, tools, checks: Checks::of("compaction"), latest: BTreeMap::new(), next_offset: 0 }
+        Life { node, tools, checks: Checks::of("compaction"), latest: Latest::new(), next_offset: 0 }
     }
 
-    fn turn(&mut self, turn: u64, program: Program, end: End) {
+    fn turn(&mut self, turn: i64, program: Program, end: End) {
         self.node.start(program);
         println!("turn {turn}: {program:?}, will be {end:?}");
         if turn == 0 {
@@ -82,7 +80,7 @@ impl Life {
     }
 
     /// Updates of all keys in turn, each seventh record a deletion; the last of them stay in the active segment.
-    fn write(&mut self, turn: u64) {
+    fn write(&mut self, turn: i64) {
         let mut lines = String::new();
         for record in 0..RECORDS {
             let key = format!("key-{}", record * 7 % KEYS);
@@ -104,38 +102,16 @@ impl Life {
 
     /// Every key has the value that was written last, at its offset, and nothing else has a key's latest offset.
     fn compare(&mut self, what: &str) {
-        let printed = self.tool(
-            &format!(
-                "ConsoleConsumer --topic {TOPIC} --partition 0 --offset earliest --timeout-ms 3000 --formatter-property \
-                 print.key=true --formatter-property print.offset=true --formatter-property null.literal={NULL} --bootstrap-server"
-            ),
-            "",
-        );
-        let mut found: BTreeMap<String, (u64, Option<String>)> = BTreeMap::new();
-        let mut last = None;
-        for line in printed.out.lines().filter(|line| line.starts_with("Offset:")) {
-            let mut fields = line.trim_start_matches("Offset:").split('\t');
-            let mut next = || fields.next().unwrap_or_default();
-            let (offset, key, value): (u64, _, _) = (next().parse().expect("an offset"), next(), next());
-            assert!(last < Some(offset), "{what}: {offset} after {last:?}");
-            last = Some(offset);
-            found.insert(key.to_owned(), (offset, (value != NULL).then(|| value.to_owned())));
-        }
-        let wrong = self.latest.iter().find(|(key, latest)| match found.get(*key) {
-            Some(found) => found != *latest,
-            None => latest.1.is_some(),
-        });
+        let found = read(&mut self.tools, &self.node.bootstrap(), TOPIC, 1).remove(0);
+        let wrong = difference(&self.latest, &found);
         self.checks.that(wrong.is_none(), format!("{what}: {wrong:?}"));
     }
 
-    fn compacted(&self) -> u64 {
-        let path = self.node.log_dir().join("cleaner-offset-checkpoint");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let entry = text.lines().find_map(|line| line.strip_prefix(&format!("{TOPIC} 0 ")));
-        entry.map_or(0, |offset| offset.parse().expect("an offset"))
+    fn compacted(&self) -> i64 {
+        compacted(&self.node.log_dir(), TOPIC, 0)
     }
 
-    fn wait_for_cleaner(&mut self, before: u64, program: Program) {
+    fn wait_for_cleaner(&mut self, before: i64, program: Program) {
         let until = Instant::now() + CLEANED_LIMIT;
         let wanted = self.next_offset - RECORDS / 2;
         while self.compacted() < wanted && Instant::now() < until {
@@ -153,7 +129,7 @@ impl Life {
         let folder = self.node.log_dir().join(format!("{TOPIC}-0"));
         let logs = files(&folder, "log");
         let printed = accepts(&mut self.tools, "--deep-iteration", &logs);
-        let records = printed.lines().filter(|line| line.starts_with("| offset: ")).count() as u64;
+        let records = printed.lines().filter(|line| line.starts_with("| offset: ")).count() as i64;
         self.checks.that(
             records < 2 * RECORDS,
             format!("{program:?} leaves {records} records in {} segments", logs.len()),
@@ -185,9 +161,9 @@ impl Life {
 }
 
 /// Digits that look like chance.
-fn digits(seed: u64) -> String {
+fn digits(seed: i64) -> String {
     let mut text = String::new();
-    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut state = (seed as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for _ in 0..DIGIT_GROUPS {
         state ^= state << 13;
         state ^= state >> 7;

@@ -4,18 +4,28 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use dohle_records::{BatchBuilder, Compression};
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::client::{Client, Session};
 use dohle_tests_clients::content::Contents;
 use dohle_tests_clients::tools::Tools;
-use dohle_tests_upgrade::inspect::{accepts, files, refuses, shows};
+use dohle_tests_upgrade::folder::files;
+use dohle_tests_upgrade::inspect::{accepts, refuses, shows};
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
+use dohle_tests_upgrade::picture::{Hand, batch, first_timestamp};
+use dohle_types::{LeaderEpoch, Offset, TimestampMs};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const PARTITIONS: u64 = 3;
 /// Written with one codec at a time.
 const RECORDS: u64 = 900;
 const LARGE_BYTES: u64 = 600_000;
+/// Records of a batch whose content the dump has to print: text in one partition, numbers in another.
+const PLAIN: i64 = 40;
+const TEXT: i32 = 0;
+const NUMBERS: i32 = 1;
+const NUMBER_DECODERS: &str = "--key-decoder-class org.apache.kafka.tools.api.IntegerDecoder \
+                               --value-decoder-class org.apache.kafka.tools.api.LongDecoder";
 /// A snapshot of the metadata after so many bytes of records: several of them in this life.
 const SNAPSHOT_BYTES: &str = "3000";
 /// How long deleted files and deleted partitions may stay.
@@ -31,13 +41,14 @@ fn kafkas_tools_find_no_fault() {
     life.second_part();
     life.node.end(End::Clean);
     life.judge_logs();
+    life.judge_contents();
     life.judge_indexes();
     life.judge_metadata();
     life.judge_the_judges();
     life.checks.finish(OWED);
 }
 
-const OWED: usize = 90;
+const OWED: usize = 97;
 
 struct Life {
     node: Node,
@@ -68,6 +79,8 @@ impl Life {
         );
         self.create("purged", "segment.bytes:1048576,file.delete.delay.ms:0");
         self.create("gone", "file.delete.delay.ms:0");
+        self.create("plain", "index.interval.bytes:256");
+        self.write_plain();
         for topic in ["codecs", "purged", "gone"] {
             self.write(topic, 0, &CODECS);
             self.write_large(topic, 4);
@@ -89,6 +102,20 @@ impl Life {
             path.contains("purged-0/00000000000000000000.")
         });
         self.wait_until_gone("the deleted topic", |path| path.contains("/gone-"));
+        self.have_a_snapshot_taken();
+    }
+
+    /// Alters something that nobody looks at until there is a snapshot that knows of all that was done before.
+    fn have_a_snapshot_taken(&mut self) {
+        let latest = |life: &Life| life.of_metadata("checkpoint").pop();
+        let before = latest(self);
+        for number in 1..1000 {
+            self.client.ask(&format!("alter topic=plain config=flush.ms:{number}"));
+            if latest(self) != before {
+                return;
+            }
+        }
+        panic!("no snapshot is taken after {before:?}");
     }
 
     fn create(&mut self, topic: &str, config: &str) {
@@ -112,6 +139,21 @@ impl Life {
             );
             let sent = self.client.ask(&command);
             self.checks.equal(sent["records"].as_u64(), Some(RECORDS), command);
+        }
+    }
+
+    /// A batch of text and one of numbers with each codec.
+    fn write_plain(&mut self) {
+        let mut hand = Hand::on(&self.node.bootstrap());
+        for (turn, codec) in (0..).zip(Compression::ALL) {
+            let range = turn * PLAIN..(turn + 1) * PLAIN;
+            hand.produce("plain", TEXT, None, &batch(codec, None, range.clone(), false));
+            let mut numbers = BatchBuilder::new(codec);
+            for number in range {
+                let (key, value) = ((number as i32).to_be_bytes(), cubed(number).to_be_bytes());
+                numbers.append(TimestampMs(first_timestamp() + number), Some(&key), Some(&value), &[]);
+            }
+            hand.produce("plain", NUMBERS, None, &numbers.build(Offset(0), LeaderEpoch(-1)).to_vec());
         }
     }
 
@@ -172,6 +214,64 @@ impl Life {
         self.checks.that(records > codecs, format!("{records} records, more than the {codecs} of one topic"));
         accepts(&mut self.tools, "", &logs);
         self.checks.that(true, "the batches of every segment");
+    }
+
+    /// What the dump prints of records that are known, in each way in which it can be asked.
+    fn judge_contents(&mut self) {
+        let numbers = 0..CODECS.len() as i64 * PLAIN;
+        let text =
+            |number| format!("key: key-{} payload: {}", number % 17, format!("value {number} ").repeat(9));
+        let number = |number| format!("key: {number} payload: {}", cubed(number));
+        let texts: Vec<String> = numbers.clone().map(text).collect();
+        let printed = self.printed("--print-data-log", TEXT);
+        let behind = |line: &String| line.find("key: ").map(|at| line[at..].to_owned());
+        let told: Vec<String> = printed.iter().filter_map(behind).collect();
+        self.checks.equal(&told, &texts, "keys and values behind what else is told of records");
+        let only = |records: Vec<String>| -> Vec<String> {
+            records.iter().map(|record| format!("| {record}")).collect()
+        };
+        let printed = self.printed("--print-data-log --skip-record-metadata", TEXT);
+        self.checks.equal(printed, only(texts), "nothing but keys and values");
+        let printed = self.printed(&format!("{NUMBER_DECODERS} --skip-record-metadata"), NUMBERS);
+        self.checks.equal(printed, only(numbers.map(number).collect()), "numbers");
+        self.judge_limits();
+    }
+
+    /// Bytes that are read of a log, and of each batch that an index points at.
+    fn judge_limits(&mut self) {
+        let log = [self.plain(TEXT)];
+        let sizes = self.sizes_of_batches(&log);
+        let batches = [sizes[0] - 1, sizes[0]].map(|most| {
+            let shown = accepts(&mut self.tools, &format!("--max-bytes {most}"), &log);
+            shown.matches("baseOffset: ").count()
+        });
+        self.checks.equal(batches, [0, 1], "batches within the size of the first");
+        let folder = self.node.log_dir().join("plain-0");
+        let largest = sizes[1..].iter().max().expect("batches");
+        let mut is_refused = |most| {
+            let index = folder.join("00000000000000000000.index");
+            refuses(&mut self.tools, &format!("--max-message-size {most}"), &index)
+        };
+        let refused = [largest - 1, *largest].map(&mut is_refused);
+        self.checks.equal(refused, [true, false], "an index that points at the largest batch but the first");
+    }
+
+    fn sizes_of_batches(&mut self, log: &[PathBuf]) -> Vec<u64> {
+        let shown = accepts(&mut self.tools, "", log);
+        let size = |rest: &str| rest.split(' ').next().and_then(|size| size.parse().ok()).expect("a size");
+        shown.split(" size: ").skip(1).map(size).collect()
+    }
+
+    /// The log of a partition whose records are known.
+    fn plain(&self, partition: i32) -> PathBuf {
+        self.node.log_dir().join(format!("plain-{partition}/00000000000000000000.log"))
+    }
+
+    /// What the dump prints of records, a line each.
+    fn printed(&mut self, flags: &str, partition: i32) -> Vec<String> {
+        let log = [self.plain(partition)];
+        let shown = accepts(&mut self.tools, flags, &log);
+        shown.lines().filter(|line| line.starts_with("| ")).map(str::to_owned).collect()
     }
 
     /// Every index, as it is checked at Kafka's start, against its log, and as it is printed; every producer's state.
@@ -260,6 +360,12 @@ impl Life {
             self.checks.that(refused, format!("{flags} finds a wrong byte in {}", file.display()));
             std::fs::write(&file, sound).expect("a file of a partition");
         }
+        // Nor does a decoder take just anything.
+        let text = self.plain(TEXT);
+        for flags in ["--offsets-decoder", "--cluster-metadata-decoder"] {
+            let refused = refuses(&mut self.tools, flags, &text);
+            self.checks.that(refused, format!("{flags} finds that text is something else"));
+        }
     }
 
     /// What the shell shows of the metadata: of the checkpoint, of the latest snapshot, of the log.
@@ -277,6 +383,10 @@ impl Life {
             self.checks.equal(gone, None, format!("{} has nothing of what was taken back", file.display()));
         }
     }
+}
+
+fn cubed(number: i64) -> i64 {
+    number * number * number
 }
 
 /// As the shell shows them, line by line: the levels that Kafka 4.3.1 formats with.
@@ -297,6 +407,6 @@ const IMAGE: [&str; 9] = [
     "TOPIC:compacted: cleanup.policy: compact min.cleanable.dirty.ratio: 0.1 retention.ms: -1 segment.bytes: 1048576 TOPIC:",
     "TOPIC:purged: file.delete.delay.ms: 0 retention.ms: 99999999999999 delegationToken:",
     "name: codecs compacted: 0: PartitionRegistration(replicas=[1], ",
-    "partitionEpoch=1) 4: PartitionRegistration(replicas=[1], ",
+    ") 4: PartitionRegistration(replicas=[1], ",
     "name: purged local:",
 ];

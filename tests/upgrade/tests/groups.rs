@@ -15,8 +15,9 @@ use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::groups::scene::{Cast, SETTINGS, Scene, TOPIC};
 use dohle_tests_clients::normal::Normal;
 use dohle_tests_clients::tools::Tools;
+use dohle_tests_upgrade::folder::files;
 use dohle_tests_upgrade::history::History;
-use dohle_tests_upgrade::inspect::{accepts, files, formatted};
+use dohle_tests_upgrade::inspect::{accepts, formatted};
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
 use serde_json::{Value, json};
 

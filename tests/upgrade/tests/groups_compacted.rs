@@ -14,8 +14,9 @@ use dohle_tests_clients::content::Contents;
 use dohle_tests_clients::groups::member::Protocol::{Classic, Consumer};
 use dohle_tests_clients::tools::Tools;
 use dohle_tests_upgrade::coordinator::{Coordinator, Offsets};
+use dohle_tests_upgrade::folder::{active_base, compacted, files};
 use dohle_tests_upgrade::history::History;
-use dohle_tests_upgrade::inspect::{accepts_compacted, files};
+use dohle_tests_upgrade::inspect::accepts_compacted;
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
 use dohle_tests_upgrade::picture::Hand;
 
@@ -189,16 +190,11 @@ impl Life {
     }
 
     fn compacted(&self) -> i64 {
-        let path = self.node.log_dir().join("cleaner-offset-checkpoint");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let entry = text.lines().find_map(|line| line.strip_prefix(&format!("{LOG} 0 ")));
-        entry.map_or(0, |offset| offset.parse().expect("an offset"))
+        compacted(&self.node.log_dir(), LOG, 0)
     }
 
     fn active_base(&self) -> i64 {
-        let logs = files(&self.folder(), "log");
-        let name = logs.last().and_then(|path| path.file_stem()).expect("a segment").to_string_lossy();
-        name.parse().expect("an offset")
+        active_base(&self.folder())
     }
 
     /// What is shown must be what is wanted; it is kept for those who come after.

@@ -12,7 +12,8 @@ use dohle_records::Compression;
 use dohle_tests_clients::checks::Checks;
 use dohle_tests_clients::client::{Client, Session};
 use dohle_tests_clients::tools::Tools;
-use dohle_tests_upgrade::inspect::{accepts, files};
+use dohle_tests_upgrade::folder::files;
+use dohle_tests_upgrade::inspect::accepts;
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
 use dohle_tests_upgrade::picture::{Hand, Picture, batch, old_messages};
 

@@ -29,11 +29,7 @@ struct Life {
 
 impl Life {
     fn tool(&mut self, words: &str) -> String {
-        let words = words.replace("BROKER", &self.node.bootstrap());
-        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        let printed = self.tools.run(&words, "");
-        assert_eq!(printed.exit, 0, "{words:?}: {}{}", printed.out, printed.err);
-        printed.out
+        self.node.tool(&mut self.tools, words)
     }
 
     /// Has Kafka's tool move the partition to a directory.

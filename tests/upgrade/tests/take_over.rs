@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use dohle_tests_clients::client::everything;
 use dohle_tests_upgrade::node::{End, Node, Program, Quorum};
 use dohle_tests_upgrade::relay::{OWED_BY_LOAD, Relay, owed_by_turn};
 
@@ -14,20 +13,18 @@ const SETTINGS: [(&str, &str); 3] = [
     ("broker.heartbeat.interval.ms", "500"),
     ("metadata.log.max.record.bytes.between.snapshots", "4000"),
 ];
-const HAND_OVERS_OF_A_FULL_RUN: usize = 10;
+const HAND_OVERS: usize = 10;
 
-/// Kafka's tool formats, Dohle begins on the empty folder; each hand-over once, cleanly and not.
+/// Kafka's tool formats, Dohle begins on the empty folder; then ten hand-overs in a row, each kind of them more than once: to either program,
+/// after a clean stop and after a kill.
 #[test]
-fn formatted_by_kafka() {
+fn ten_in_a_row() {
     let node = Node::new(Quorum::InTheLog, &SETTINGS);
     node.format_by_kafka();
-    let turns = [
-        (Program::Dohle, End::Clean),
-        (Program::Kafka, End::Killed),
-        (Program::Dohle, End::Killed),
-        (Program::Kafka, End::Clean),
-    ];
-    relay("formatted by Kafka", node, &turns, Program::Dohle);
+    let program = |turn| if turn % 2 == 0 { Program::Dohle } else { Program::Kafka };
+    let end = |turn| if turn / 2 % 2 == 0 { End::Clean } else { End::Killed };
+    let turns: Vec<_> = (0..HAND_OVERS).map(|turn| (program(turn), end(turn))).collect();
+    relay("ten in a row", node, &turns, Program::Dohle);
 }
 
 /// The voters are in the configuration; Kafka fills the folder first.
@@ -51,19 +48,6 @@ fn voters_in_the_file_of_an_empty_folder() {
 fn formatted_by_dohle() {
     let node = Node::new(Quorum::InTheLog, &SETTINGS);
     relay("formatted by Dohle", node, &[(Program::Dohle, End::Killed)], Program::Kafka);
-}
-
-/// Ten hand-overs in a row, only in a full run.
-#[test]
-fn ten_in_a_row() {
-    if !everything() {
-        return;
-    }
-    let node = Node::new(Quorum::InTheLog, &SETTINGS);
-    let program = |turn| if turn % 2 == 0 { Program::Dohle } else { Program::Kafka };
-    let end = |turn| if turn / 2 % 2 == 0 { End::Killed } else { End::Clean };
-    let turns: Vec<_> = (0..HAND_OVERS_OF_A_FULL_RUN).map(|turn| (program(turn), end(turn))).collect();
-    relay("ten in a row", node, &turns, Program::Dohle);
 }
 
 /// Plays the turns; `last` is on the folder when everything is looked at for the last time.
