@@ -78,6 +78,25 @@ pub fn produce_to(
     Some(answers.iter().map(|answer| (answer.error_code, answer.base_offset)).collect())
 }
 
+/// Writes a batch of one record for each of so many keys, the first of which will stand at `from`.
+pub fn produce_keyed(client: &mut Connection, topic: &str, from: i64, keys: u32, value_bytes: usize) {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for key in 0..keys {
+        let mut value = (from + i64::from(key)).to_be_bytes().to_vec();
+        value.resize(value_bytes, 0xAA);
+        builder.append(TimestampMs(1_700_000_000_000), Some(&key.to_be_bytes()), Some(&value), &[]);
+    }
+    let records = Bytes::from(builder.build(Offset(0), LeaderEpoch(-1)).to_vec());
+    let data =
+        PartitionProduceData { index: 0, records: Some(RecordBytes::from(records)), ..Default::default() };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: TIMEOUT_MS, topic_data: vec![topic], ..Default::default() };
+    let response = client.ask(&request, PRODUCE_VERSION).expect("an answer");
+    let answer = &response.responses[0].partition_responses[0];
+    assert_eq!((answer.error_code, answer.base_offset), (0, from));
+}
+
 /// The error, and the numbers from an offset on that come in one answer, each of which has to stand at its own offset.
 pub fn fetch(client: &mut Connection, topic: &str, partition: i32, from: i64) -> (i16, Vec<i64>) {
     let asked = FetchPartition {
