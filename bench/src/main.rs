@@ -34,6 +34,8 @@ enum Command {
     Pair(Box<pair::Options>),
     /// Grows one quantity after the other and fails when a cost grows faster than it may.
     Grow(pair::grow::Options),
+    /// What the machine takes for the least that a broker has to do: an answer, a flush.
+    Floor(pair::floor::Options),
     /// Kafka's own load tools and librdkafka against both brokers.
     Standard(pair::standard::Options),
     /// Makes the documents from the samples that `pair --json` has gathered.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::EndToEnd(load) => client::end_to_end(&load).map(|report| print_json(&report.to_json())),
         Command::Pair(options) => pair::run(&options),
         Command::Grow(options) => pair::grow::run(&options),
+        Command::Floor(options) => pair::floor::run(&options),
         Command::Standard(options) => pair::standard::run(&options),
         Command::Report(options) => pair::document::run(&options),
     };

@@ -67,6 +67,22 @@ const STEPS: &[Step] = &[
         ],
         counts: true,
     },
+    Step {
+        name: "growth smoke",
+        command: &[
+            "cargo",
+            "run",
+            "--release",
+            "--locked",
+            "--quiet",
+            "-p",
+            "dohle-bench",
+            "--",
+            "grow",
+            "--smoke",
+        ],
+        counts: true,
+    },
     Step { name: "instructions", command: &["xtask", "instructions"], counts: true },
 ];
 

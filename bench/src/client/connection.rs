@@ -21,6 +21,8 @@ const MAX_FRAME: usize = 256 << 20;
 const READ_AHEAD: usize = 64 << 10;
 /// A broker that says nothing for so long is not coming back.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The version at which versions are asked for: every broker of this century knows it.
+const ASKED_AT: i16 = 3;
 /// Length, API and version stand before the correlation id.
 const CORRELATION_AT: usize = 8;
 
@@ -80,6 +82,22 @@ pub struct Receiver {
 
 impl Connection {
     pub fn open(address: &str) -> Outcome<Self> {
+        let mut connection = Self::connect(address)?;
+        connection.ask_for_versions()?;
+        connection.hear_versions()?;
+        Ok(connection)
+    }
+
+    /// Connections that are all made before any of them says anything, as clients come back to a broker that was away; they stay open
+    /// and say nothing more.
+    pub fn storm(address: &str, count: usize) -> Outcome<Vec<TcpStream>> {
+        let mut all = (0..count).map(|_| Self::connect(address)).collect::<Outcome<Vec<_>>>()?;
+        all.iter_mut().try_for_each(Self::ask_for_versions)?;
+        all.iter_mut().try_for_each(Self::hear_versions)?;
+        Ok(all.into_iter().map(Self::into_silence).collect())
+    }
+
+    fn connect(address: &str) -> Outcome<Self> {
         let stream =
             TcpStream::connect(address).map_err(|error| format!("cannot connect to {address}: {error}"))?;
         stream.set_nodelay(true)?;
@@ -90,27 +108,27 @@ impl Connection {
             next: 0,
             buffer: BytesMut::new(),
         };
-        let mut connection =
-            Self { sender: Sender { stream, next: 0 }, receiver, versions: Versions::default() };
-        connection.versions = connection.agree()?;
-        Ok(connection)
+        Ok(Self { sender: Sender { stream, next: 0 }, receiver, versions: Versions::default() })
     }
 
-    /// Asks for the versions of the broker, at a version that every broker of this century knows.
-    fn agree(&mut self) -> Outcome<Versions> {
-        const ASKED_AT: i16 = 3;
+    fn ask_for_versions(&mut self) -> Outcome<()> {
         let request = ApiVersionsRequest {
             client_software_name: CLIENT_ID.into(),
             client_software_version: env!("CARGO_PKG_VERSION").into(),
             ..Default::default()
         };
-        let response = self.call_at(&request, ASKED_AT)?;
+        self.sender.send(&mut Frame::new(&request, ASKED_AT)?)
+    }
+
+    fn hear_versions(&mut self) -> Outcome<()> {
+        let response = self.receiver.receive::<ApiVersionsRequest>(ASKED_AT)?;
         let shared = response.api_keys.iter().filter_map(|api| {
             let key = ApiKey::from_code(api.api_key)?;
             let version = api.max_version.min(key.latest_version(false));
             (version >= api.min_version.max(key.min_version())).then_some((api.api_key, version))
         });
-        Ok(Versions(Arc::new(shared.collect())))
+        self.versions = Versions(Arc::new(shared.collect()));
+        Ok(())
     }
 
     /// A connection that stays open and says nothing.
@@ -127,10 +145,6 @@ impl Connection {
     /// Sends a request and waits for its response. Nothing else may be on its way.
     pub fn call<R: Request>(&mut self, request: &R) -> Outcome<R::Response> {
         let version = self.versions.of(R::KEY)?;
-        self.call_at(request, version)
-    }
-
-    fn call_at<R: Request>(&mut self, request: &R, version: i16) -> Outcome<R::Response> {
         self.sender.send(&mut Frame::new(request, version)?)?;
         self.receiver.receive::<R>(version)
     }

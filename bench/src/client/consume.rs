@@ -123,6 +123,19 @@ pub fn end_of_log(topic: &Topic, connection: &Connection) -> Outcome<FetchReques
     Ok(fetch(topic, version, &[Cursor { partition: 0, next: 0, end: i64::MAX }], 1 << 20, 1 << 20))
 }
 
+/// The first batch of a partition from an offset on, which has to be there. Gives the offset that comes after it.
+pub fn fetch_one(connection: &mut Connection, topic: &Topic, partition: i32, offset: i64) -> Outcome<i64> {
+    let version = connection.versions.of(ApiKey::Fetch)?;
+    let mut cursors = [Cursor { partition, next: offset, end: i64::MAX }];
+    let response = connection.call(&fetch(topic, version, &cursors, 1, 1))?;
+    for_partitions(&response, |partition| each_batch(partition, &mut cursors, |_| Ok(())))?;
+    if cursors[0].next == offset {
+        Err(format!("nothing is at {offset}").into())
+    } else {
+        Ok(cursors[0].next)
+    }
+}
+
 /// Hands every partition of a response on; an error code anywhere is an error.
 pub fn for_partitions(
     response: &FetchResponse,

@@ -77,7 +77,8 @@ pub fn disturbed(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
 pub fn compacting(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let (keys, segment) = if lab.options.smoke { (1_000, 1 << 20) } else { (10_000_000, 64 << 20) };
     let mut life = Life::begin(lab, contestant, OFTEN)?;
-    let done = compact(lab, &mut life, lab.options.volume_gb, keys, segment)?;
+    let load = keyed(&mut life, lab.options.volume_gb, keys);
+    let done = compact(lab, &mut life, &load, segment)?;
     let reading = life.broker.process.read()?;
     Ok(vec![
         ("cpu_s_per_gb", done.cpu_s / (done.filled as f64 / 1e9)),
@@ -98,24 +99,54 @@ pub struct Compacted {
     took: Duration,
 }
 
-/// Fills a log of one partition, has it compacted, and waits until that is done.
-pub fn compact(lab: &Lab, life: &mut Life, gigabytes: f64, keys: u64, segment: u64) -> Outcome<Compacted> {
-    let config = [format!("segment.bytes={segment}"), "min.cleanable.dirty.ratio=0.01".to_owned()];
-    let load = Load { keys, batch_size: 256 << 10, ..life.load(&STANDARD, gigabytes) };
-    let mut connection = life.broker.connect()?;
-    let topic = life.broker.explained(Topic::create(&mut connection, "compacted", 1, &config))?;
-    let filled = fill(&mut connection, &topic, &load);
-    let filled = life.broker.explained(filled)?;
-    let before = size(&mut connection, &topic)?;
+/// Records with so many keys, for a log that is to be compacted.
+pub fn keyed(life: &mut Life, gigabytes: f64, keys: u64) -> Load {
+    Load { keys, batch_size: 256 << 10, ..life.load(&STANDARD, gigabytes) }
+}
+
+/// A log of one partition that nobody has compacted yet.
+pub struct Dirty {
+    connection: Connection,
+    topic: Topic,
+    /// Bytes of values.
+    filled: u64,
+    /// Bytes of the log.
+    size: i64,
+}
+
+impl Dirty {
+    pub fn filled(life: &mut Life, load: &Load, segment: u64) -> Outcome<Self> {
+        let config = [format!("segment.bytes={segment}"), "min.cleanable.dirty.ratio=0.01".to_owned()];
+        let mut connection = life.broker.connect()?;
+        let topic = life.broker.explained(Topic::create(&mut connection, "compacted", 1, &config))?;
+        let filled = life.broker.explained(fill(&mut connection, &topic, load))?;
+        let size = size(&mut connection, &topic)?;
+        Ok(Self { connection, topic, filled, size })
+    }
+
+    /// From now on it may be compacted.
+    pub fn release(&mut self) -> Outcome<()> {
+        set(&mut self.connection, &self.topic, "cleanup.policy", "compact")
+    }
+
+    pub fn has_shrunk(&mut self) -> Outcome<bool> {
+        Ok(size(&mut self.connection, &self.topic)? < self.size)
+    }
+}
+
+/// Fills a log, has it compacted, and waits until that is done.
+pub fn compact(lab: &Lab, life: &mut Life, load: &Load, segment: u64) -> Outcome<Compacted> {
+    let mut dirty = Dirty::filled(life, load, segment)?;
     let start = Moment::now();
     let (shrunk, cost) = life.broker.explained(costed(&life.broker.process, || {
-        set(&mut connection, &topic, "cleanup.policy", "compact")?;
-        until_it_rests(lab, &mut connection, &topic, before, start)
+        dirty.release()?;
+        until_it_rests(lab, &mut dirty.connection, &dirty.topic, dirty.size, start)
     }))?;
+    let Dirty { filled, size: before, .. } = dirty;
     Ok(Compacted { filled, before, size: shrunk.size, cpu_s: cost.broker_s, took: shrunk.took })
 }
 
-/// Writes records of 1 KiB, no two batches alike, and gives how many bytes of values.
+/// Writes the load, no two batches alike, and gives how many bytes of values.
 fn fill(connection: &mut Connection, topic: &Topic, load: &Load) -> Outcome<u64> {
     let version = connection.versions.of(ApiKey::Produce)?;
     let (recipe, now) = (load.recipe(), TimestampMs(client::unix_millis()));
@@ -142,7 +173,7 @@ fn until_it_rests(
     before: i64,
     start: Moment,
 ) -> Outcome<Shrunk> {
-    const PATIENCE: Duration = Duration::from_secs(600);
+    let patience = Duration::from_secs(if lab.options.smoke { 20 } else { 600 });
     const LOOK: Duration = Duration::from_millis(200);
     // Longer than a pass that only finds out what is there.
     let rest = Duration::from_secs(if lab.options.smoke { 1 } else { 15 });
@@ -157,14 +188,14 @@ fn until_it_rests(
         if shrunk.size < before && waited >= rest {
             return Ok(shrunk);
         }
-        if waited > PATIENCE {
+        if waited > patience {
             return Err("nothing was compacted".into());
         }
     }
 }
 
 /// The bytes of the topic's log.
-fn size(connection: &mut Connection, topic: &Topic) -> Outcome<i64> {
+pub fn size(connection: &mut Connection, topic: &Topic) -> Outcome<i64> {
     let asked = DescribableLogDirTopic {
         topic: topic.name.clone(),
         partitions: (0..topic.partitions).collect(),
@@ -177,7 +208,7 @@ fn size(connection: &mut Connection, topic: &Topic) -> Outcome<i64> {
 }
 
 /// Sets one setting of a topic.
-fn set(connection: &mut Connection, topic: &Topic, name: &str, value: &str) -> Outcome<()> {
+pub fn set(connection: &mut Connection, topic: &Topic, name: &str, value: &str) -> Outcome<()> {
     const TOPIC: i8 = 2;
     let config = AlterableConfig { name: name.into(), value: Some(value.into()), ..Default::default() };
     let resource = AlterConfigsResource {

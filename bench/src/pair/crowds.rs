@@ -32,34 +32,18 @@ fn partitions(lab: &Lab, contestant: Contestant, count: usize) -> Outcome<Metric
     let mut life = Life::begin(lab, contestant, &[])?;
     let mut admin = life.broker.connect()?;
     let before = life.broker.process.read()?;
-    let per_topic = count.min(PER_TOPIC);
     let start = Moment::now();
-    for index in 0..count / per_topic {
-        let topic = Topic::create(&mut admin, &format!("crowd-{index}"), per_topic as i32, &[]);
-        life.broker.explained(topic)?;
-    }
+    create(&mut life, &mut admin, count)?;
     let created = start.elapsed();
-    // The partitions of a topic are divided evenly.
-    let per_request = (1..=PER_REQUEST).rev().find(|count| per_topic.is_multiple_of(*count)).unwrap_or(1);
     let start = Moment::now();
-    for index in 0..count / per_topic {
-        let each = Load {
-            record_size: 100,
-            batch_size: 0,
-            batches_per_request: per_request,
-            bytes: 100 * per_topic as u64,
-            ..life.load(&STANDARD, 0.0)
-        };
-        let each = Load { topic: format!("crowd-{index}"), partitions: per_topic as i32, ..each };
-        life.broker.explained(client::produce(&each))?;
-    }
+    one_record_each(&mut life, count)?;
     let one_each = start.elapsed();
     thread::sleep(if lab.options.smoke { Duration::ZERO } else { SETTLE });
     let window = Duration::from_secs(lab.options.idle_seconds);
     let (cpu_percent, reading, _) = at_rest(&life.broker.process, window)?;
     life.broker.restart()?;
     let one = Load { record_size: 100, batch_size: 0, bytes: 1, ..life.load(&STANDARD, 0.0) };
-    let one = Load { topic: "crowd-0".to_owned(), partitions: per_topic as i32, ..one };
+    let one = Load { topic: "crowd-0".to_owned(), partitions: count.min(PER_TOPIC) as i32, ..one };
     drop(life.broker.connect()?);
     life.broker.explained(client::produce(&one))?;
     let restarted = life.broker.started.elapsed();
@@ -75,16 +59,40 @@ fn partitions(lab: &Lab, contestant: Contestant, count: usize) -> Outcome<Metric
     ])
 }
 
+/// Makes so many partitions, in topics of a thousand.
+pub fn create(life: &mut Life, admin: &mut Connection, count: usize) -> Outcome<()> {
+    let per_topic = count.min(PER_TOPIC);
+    for index in 0..count / per_topic {
+        let topic = Topic::create(admin, &format!("crowd-{index}"), per_topic as i32, &[]);
+        life.broker.explained(topic)?;
+    }
+    Ok(())
+}
+
+/// A record of a hundred bytes in each partition of the crowd.
+pub fn one_record_each(life: &mut Life, count: usize) -> Outcome<()> {
+    let per_topic = count.min(PER_TOPIC);
+    // The partitions of a topic are divided evenly.
+    let per_request = (1..=PER_REQUEST).rev().find(|count| per_topic.is_multiple_of(*count)).unwrap_or(1);
+    for index in 0..count / per_topic {
+        let each = Load {
+            record_size: 100,
+            batch_size: 0,
+            batches_per_request: per_request,
+            bytes: 100 * per_topic as u64,
+            ..life.load(&STANDARD, 0.0)
+        };
+        let each = Load { topic: format!("crowd-{index}"), partitions: per_topic as i32, ..each };
+        life.broker.explained(client::produce(&each))?;
+    }
+    Ok(())
+}
+
+/// Connections of a load that goes on beside silent ones.
+pub const BUSY: Shape =
+    Shape { connections: 10, record_size: 100, batch_size: 0, pipeline: 1, amount: Amount::Time, ..STANDARD };
+
 pub fn idle_connections(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
-    /// Connections of a load that goes on beside the silent ones.
-    const BUSY: Shape = Shape {
-        connections: 10,
-        record_size: 100,
-        batch_size: 0,
-        pipeline: 1,
-        amount: Amount::Time,
-        ..STANDARD
-    };
     let seconds = (lab.options.rate_seconds / 3.0).min(5.0);
     let mut life = Life::begin(lab, contestant, &[])?;
     let busy = |life: &mut Life| {

@@ -1,4 +1,4 @@
-//! How a cost grows: the exponent that fits, and whether it may be the one that is right.
+//! How a cost grows: the exponent that fits, and whether it may be the one that is right; or how far it is from a line.
 
 /// How far below its bound an exponent has to be seen to be trusted, in standard errors.
 const ERRORS: f64 = 2.0;
@@ -45,6 +45,39 @@ impl std::fmt::Display for Fit {
     }
 }
 
+/// The line `cost = a + b * n` that is nearest when distances are parts of the cost, and how far from it the mean cost of a size is at
+/// most, as a part of what the line says. `None` without three sizes, or with costs that are not positive.
+pub fn off_the_line(points: &[(f64, f64)]) -> Option<f64> {
+    if points.iter().any(|(n, cost)| *n <= 0.0 || *cost <= 0.0) {
+        return None;
+    }
+    let means = means(points);
+    if means.len() < 3 {
+        return None;
+    }
+    // Least squares with a weight of 1 / cost^2 for each size.
+    let sum = |term: fn(f64, f64) -> f64| {
+        means.iter().map(|(n, cost)| term(*n, *cost) / (cost * cost)).sum::<f64>()
+    };
+    let (ones, n, nn, cost, n_cost) =
+        (sum(|_, _| 1.0), sum(|n, _| n), sum(|n, _| n * n), sum(|_, cost| cost), sum(|n, cost| n * cost));
+    let slope = (ones * n_cost - n * cost) / (ones * nn - n * n);
+    let start = (cost - slope * n) / ones;
+    means.iter().map(|(n, cost)| (cost / (start + slope * n) - 1.0).abs()).reduce(f64::max)
+}
+
+/// Each size with the mean of its costs.
+fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sizes: Vec<f64> = points.iter().map(|(n, _)| *n).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    let mean = |size: f64| {
+        let costs: Vec<f64> = points.iter().filter(|(n, _)| *n == size).map(|(_, cost)| *cost).collect();
+        (size, costs.iter().sum::<f64>() / costs.len() as f64)
+    };
+    sizes.into_iter().map(mean).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +104,18 @@ mod tests {
         assert!(!Fit::of(&points(2.0, 0.1)).unwrap().within(1.1));
         assert!(Fit::of(&points(1.0, 0.1)).unwrap().within(1.1));
         assert!(Fit::of(&[(1.0, 2.0), (2.0, 2.0)]).is_none() && Fit::of(&[(1.0, 0.0); 4]).is_none());
+    }
+
+    #[test]
+    fn a_line_with_a_fixed_part_is_one_and_a_square_is_none() {
+        let costs = |cost: fn(f64) -> f64| [10.0, 100.0, 1_000.0, 10_000.0].map(|n| (n, cost(n)));
+        assert!(off_the_line(&costs(|n| 30.0 + 0.02 * n)).unwrap() < 1e-6);
+        assert!(off_the_line(&costs(|n| 30.0 + 0.0001 * n * n)).unwrap() > 0.2);
+        assert!(off_the_line(&costs(|n| n.sqrt())).unwrap() > 0.2);
+        // Noise of a tenth is less than a fifth.
+        assert!(off_the_line(&points(1.0, 0.1)).unwrap() < 0.2);
+        assert!(
+            off_the_line(&[(1.0, 1.0), (2.0, 1.0)]).is_none() && off_the_line(&[(1.0, 0.0); 4]).is_none()
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use dohle_wire::ApiKey;
@@ -18,14 +19,14 @@ use crate::client::groups::{
     Alone, Cohort, Hall, Lane, at_rate, check_commit, check_consumer_heartbeat, check_heartbeat, closed,
     commit_all, commit_frame, fetched, wait_for_coordinator,
 };
-use crate::client::{Connection, LoadReport, Topic};
+use crate::client::{Connection, Frame, LoadReport, Topic};
 
 /// Kafka answers one request of a connection after the other, so that a rate needs many of them.
 const LANES: usize = 64;
 /// Members that never beat by themselves must not time out.
 const SESSION: Duration = Duration::from_secs(1800);
 /// A group of one needs no delay to wait for others.
-const AT_ONCE: (&str, &str) = ("group.initial.rebalance.delay.ms", "0");
+pub const AT_ONCE: (&str, &str) = ("group.initial.rebalance.delay.ms", "0");
 /// A group that begins waits so long for the next member, again and again while members come: twice at least when a thousand do. That wait
 /// is nobody's work, so it is as short as it can be without missing a member of Kafka's.
 const SOON: (&str, &str) = ("group.initial.rebalance.delay.ms", "40");
@@ -34,8 +35,10 @@ const PATIENT: [(&str, &str); 2] =
     [("group.consumer.max.session.timeout.ms", "1800000"), ("group.consumer.session.timeout.ms", "1800000")];
 /// Every change is assigned at once instead of once a second, so that what is measured is work.
 const UNDELAYED: (&str, &str) = ("group.consumer.assignment.interval.ms", "0");
+/// Whose offsets are loaded.
+const GROUP: &str = "loaded";
 /// What was loaded must not have been compacted before.
-const ONE_SEGMENT: (&str, &str) = ("offsets.topic.segment.bytes", "1000000000");
+pub const ONE_SEGMENT: (&str, &str) = ("offsets.topic.segment.bytes", "1000000000");
 
 /// One heartbeat in three seconds of each of 10,000 members, in groups of one (classic) and in groups of a hundred (consumer).
 pub fn heartbeats(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
@@ -48,14 +51,9 @@ pub fn heartbeats(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let total = ((rate * seconds as f64) as u64).max(1);
     let topic = broker.explained(Topic::create(&mut admin, "read", GROUP as i32, &[]))?;
 
-    let mut lanes = broker.explained(lanes(&broker, LANES))?;
     let alone = broker.explained(alone(&mut admin, members, &topic))?;
-    for (index, member) in alone.iter().enumerate() {
-        let lane = &mut lanes[index % LANES];
-        let version = lane.connection.versions.of(ApiKey::Heartbeat)?;
-        lane.frames.push(member.heartbeat(version)?);
-    }
-    lanes.retain(|lane| !lane.frames.is_empty());
+    let beat = |_, member: &Alone, version| member.heartbeat(version);
+    let mut lanes = broker.explained(spread(&broker, &alone, ApiKey::Heartbeat, beat))?;
     broker.explained(at_rate::<HeartbeatRequest>(&mut lanes, rate, total, check_heartbeat))?;
     let classic = broker.explained(costed(&broker.process, || {
         at_rate::<HeartbeatRequest>(&mut lanes, rate, total, check_heartbeat)
@@ -63,7 +61,7 @@ pub fn heartbeats(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let busy = broker
         .explained(costed(&broker.process, || closed::<HeartbeatRequest>(&mut lanes, 2, check_heartbeat)))?;
 
-    let mut lanes = broker.explained(self::lanes(&broker, LANES))?;
+    let mut lanes = broker.explained(self::lanes(&broker))?;
     for index in 0..members.div_ceil(GROUP) {
         let mut cohort = Cohort::new(&broker.address, 1, &format!("cohort-{index}"), &topic)?;
         broker.explained(wait_for_coordinator(&mut admin, &format!("cohort-{index}")))?;
@@ -102,14 +100,11 @@ pub fn commits(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     let rate = if lab.options.smoke { PER_SECOND / 100.0 } else { PER_SECOND };
     let total = ((rate * lab.options.group_seconds as f64) as u64).max(1);
     let topic = broker.explained(Topic::create(&mut admin, "read", 12, &[]))?;
-    let mut lanes = broker.explained(lanes(&broker, LANES))?;
     let alone = broker.explained(alone(&mut admin, lab.options.groups / 10, &topic))?;
-    for (index, member) in alone.iter().enumerate() {
-        let lane = &mut lanes[index % LANES];
-        let version = lane.connection.versions.of(ApiKey::OffsetCommit)?;
-        lane.frames.push(commit_frame(member, &topic, version, (index % 12) as i32, index as i64)?);
-    }
-    lanes.retain(|lane| !lane.frames.is_empty());
+    let commit = |index: usize, member: &Alone, version| {
+        commit_frame(member, &topic, version, (index % 12) as i32, index as i64)
+    };
+    let mut lanes = broker.explained(spread(&broker, &alone, ApiKey::OffsetCommit, commit))?;
     broker.explained(at_rate::<OffsetCommitRequest>(&mut lanes, rate, total, check_commit))?;
     let (report, cost) = broker.explained(costed(&broker.process, || {
         at_rate::<OffsetCommitRequest>(&mut lanes, rate, total, check_commit)
@@ -210,20 +205,14 @@ pub fn idle_groups(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
 /// Stopped with a million committed offsets in the log, and started again: what they add to the time until a group's are told.
 pub fn loading(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     const PARTITIONS: i32 = 1_000;
-    const GROUP: &str = "loaded";
     let mut broker = Broker::with(lab, contestant, &[AT_ONCE, ONE_SEGMENT])?;
     let mut admin = broker.connect()?;
     let partitions = if lab.options.smoke { 10 } else { PARTITIONS };
     let topic = broker.explained(Topic::create(&mut admin, "read", partitions, &[]))?;
-    broker.explained(wait_for_coordinator(&mut admin, GROUP))?;
-    broker.explained(commit_all(&mut admin, GROUP, &topic, 1))?;
+    commit(&mut broker, &topic, 1..=1)?;
     let (few, _) = restarted(&mut broker, &topic, 1)?;
-    let mut admin = broker.connect()?;
-    broker.explained(wait_for_coordinator(&mut admin, GROUP))?;
     let rounds = (lab.options.offsets / partitions as u64).max(2);
-    for offset in 2..=rounds {
-        broker.explained(commit_all(&mut admin, GROUP, &topic, offset as i64))?;
-    }
+    commit(&mut broker, &topic, 2..=rounds as i64)?;
     let (many, cpu) = restarted(&mut broker, &topic, rounds as i64)?;
     let records = ((rounds - 1) * partitions as u64) as f64;
     Ok(vec![
@@ -234,11 +223,21 @@ pub fn loading(lab: &Lab, contestant: Contestant) -> Outcome<Metrics> {
     ])
 }
 
+/// Commits these offsets for every partition of the topic, one after the other.
+pub fn commit(broker: &mut Broker, topic: &Topic, offsets: RangeInclusive<i64>) -> Outcome<()> {
+    let mut connection = broker.connect()?;
+    broker.explained(wait_for_coordinator(&mut connection, GROUP))?;
+    for offset in offsets {
+        broker.explained(commit_all(&mut connection, GROUP, topic, offset))?;
+    }
+    Ok(())
+}
+
 /// From exec to the offsets of the group, which must all be `wanted`; and the CPU it took.
-fn restarted(broker: &mut Broker, topic: &Topic, wanted: i64) -> Outcome<(Duration, f64)> {
+pub fn restarted(broker: &mut Broker, topic: &Topic, wanted: i64) -> Outcome<(Duration, f64)> {
     broker.restart()?;
     let mut connection = broker.connect()?;
-    let offsets = broker.explained(fetched(&mut connection, "loaded", topic))?;
+    let offsets = broker.explained(fetched(&mut connection, GROUP, topic))?;
     let took = broker.started.elapsed();
     if offsets.iter().any(|offset| *offset != wanted) {
         return Err(format!("committed offsets are {offsets:?}, not {wanted}").into());
@@ -246,13 +245,30 @@ fn restarted(broker: &mut Broker, topic: &Topic, wanted: i64) -> Outcome<(Durati
     Ok((took, broker.process.read()?.cpu_seconds_since(&super::process::Reading::default())))
 }
 
-fn lanes(broker: &Broker, count: usize) -> Outcome<Vec<Lane>> {
+fn lanes(broker: &Broker) -> Outcome<Vec<Lane>> {
     let lane = |_| Ok(Lane { connection: Connection::open(&broker.address)?, frames: Vec::new() });
-    (0..count).map(lane).collect()
+    (0..LANES).map(lane).collect()
+}
+
+/// Lanes that members share; each says what `frame` makes of its place, itself and the version.
+pub fn spread(
+    broker: &Broker,
+    members: &[Alone],
+    key: ApiKey,
+    frame: impl Fn(usize, &Alone, i16) -> Outcome<Frame>,
+) -> Outcome<Vec<Lane>> {
+    let mut lanes = lanes(broker)?;
+    for (index, member) in members.iter().enumerate() {
+        let lane = &mut lanes[index % LANES];
+        let version = lane.connection.versions.of(key)?;
+        lane.frames.push(frame(index, member, version)?);
+    }
+    lanes.retain(|lane| !lane.frames.is_empty());
+    Ok(lanes)
 }
 
 /// Groups of one member each, named `group-0`, `group-1`, ...
-fn alone(admin: &mut Connection, groups: usize, topic: &Topic) -> Outcome<Vec<Alone>> {
+pub fn alone(admin: &mut Connection, groups: usize, topic: &Topic) -> Outcome<Vec<Alone>> {
     /// Groups to ask for until every partition of the topic of offsets has surely been one's coordinator.
     const SEVERAL: usize = 500;
     let one = |index: usize| {

@@ -1,45 +1,43 @@
 //! `grow`: what costs do when one thing grows. Each row of the table grows a quantity, fits `cost = a * n^e` and fails when the
-//! exponent is wrong beyond its error: one noisy figure moves the fit little and its error a lot.
+//! exponent is wrong beyond its error: one noisy figure moves the fit little and its error a lot. What fails is measured once more,
+//! and judged by all that was measured.
 //!
-//! The quick sizes take seconds each and find what is quadratic; `--weekly` takes the sizes that users have.
+//! The quick sizes take seconds each and find what is quadratic; `--weekly` takes the sizes that users have; `--smoke` takes one tiny
+//! size of each row and judges nothing but that it has a cost.
 
-#![allow(clippy::disallowed_methods)]
-
-use std::thread;
-use std::time::Duration;
+mod connections;
+mod groups;
+mod logs;
+mod partitions;
+mod producer_ids;
+mod records;
+mod row;
+mod table;
+mod upkeep;
 
 use clap::Args;
-use dohle_records::{BatchBuilder, Compression};
-use dohle_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
-use dohle_wire::messages::FetchRequest;
-use dohle_wire::{ApiKey, RecordBytes};
 
-use super::contestant::{Contestant, DOHLE, DOHLE_SYNCED};
-use super::fit::Fit;
-use super::loads::{self, Life, at_rest, costed};
-use super::long::Long;
-use super::measure::millis;
+use super::contestant::Contestant;
+use super::loads::{Life, costed};
 use super::report::rounded;
-use super::scenario::{STANDARD, Shape};
-use super::{Lab, background, lab};
+use super::scenario::Shape;
+use super::{Lab, lab};
 use crate::Outcome;
-use crate::client::groups::{Alone, Cohort, wait_for_coordinator};
-use crate::client::{self, Connection, Load, Moment, Topic, end_of_log};
-
-/// 1.3 times over the hundredfold.
-const FLAT: f64 = 0.057;
-/// Lengths in MB.
-const SHORT_LOGS: &[u64] = &[100, 1_000, 10_000];
-const LONG_LOGS: &[u64] = &[1_000, 10_000, 100_000];
+use crate::client::{self, Moment};
+use row::Row;
+use table::TABLE;
 
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    /// Which rows; all without it. `list` explains them.
+    /// Which rows; all without it. `list` explains them, `partitions*` means several.
     #[arg(long)]
     row: Vec<String>,
     /// The sizes that users have, instead of those that take seconds.
     #[arg(long)]
     weekly: bool,
+    /// One tiny size of each row: the figures mean nothing, but everything must work.
+    #[arg(long, conflicts_with = "weekly")]
+    smoke: bool,
     /// How often each size is measured.
     #[arg(long, default_value_t = 2)]
     times: usize,
@@ -51,204 +49,110 @@ pub struct Options {
     folder: Option<std::path::PathBuf>,
 }
 
-struct Row {
-    name: &'static str,
-    about: &'static str,
-    quick: &'static [u64],
-    weekly: &'static [u64],
-    /// The largest exponent that is right.
-    exponent: f64,
-    cost: fn(&Lab, u64) -> Outcome<f64>,
-}
-
-const TABLE: &[Row] = &[
-    Row {
-        name: "partitions-idle",
-        about: "CPU per GB of one busy partition beside n idle ones",
-        quick: &[10, 100, 1_000],
-        weekly: &[10, 100, 1_000, 10_000],
-        exponent: 0.05,
-        cost: partitions_idle,
-    },
-    Row {
-        name: "partitions-active",
-        about: "CPU per GB of the same volume over n partitions",
-        quick: &[1, 10, 100],
-        weekly: &[1, 10, 100, 1_000, 10_000],
-        exponent: 0.15,
-        cost: partitions_active,
-    },
-    Row {
-        name: "connections",
-        about: "memory of n connections that say nothing",
-        quick: &[250, 1_000, 4_000],
-        weekly: &[1_000, 4_000, 16_000],
-        exponent: 1.1,
-        cost: connections,
-    },
-    Row {
-        name: "producers",
-        about: "CPU per record of 20 MB/s from n producers",
-        quick: &[1, 4, 16],
-        weekly: &[4, 50, 500],
-        exponent: 0.15,
-        cost: producers,
-    },
-    Row {
-        name: "log-size",
-        about: "start to the first acknowledgement after SIGKILL, with n MB in the log",
-        quick: &[50, 200, 800],
-        weekly: &[1_000, 4_000, 16_000],
-        exponent: 0.3,
-        cost: log_size,
-    },
-    Row {
-        name: "length-start",
-        about: "start to the first acknowledgement after a clean stop, with n MB in one log, nearly all of it holes",
-        quick: SHORT_LOGS,
-        weekly: LONG_LOGS,
-        exponent: FLAT,
-        cost: length_start,
-    },
-    Row {
-        name: "length-lookup",
-        about: "microseconds to find an offset by its time, median, in such a log",
-        quick: SHORT_LOGS,
-        weekly: LONG_LOGS,
-        exponent: FLAT,
-        cost: length_lookup,
-    },
-    Row {
-        name: "length-memory",
-        about: "memory after looking all over such a log",
-        quick: SHORT_LOGS,
-        weekly: LONG_LOGS,
-        exponent: FLAT,
-        cost: length_memory,
-    },
-    Row {
-        name: "segments",
-        about: "start to the first acknowledgement after a clean stop, with n segments in the log",
-        quick: &[20, 80, 320],
-        weekly: &[100, 1_000, 10_000],
-        exponent: 0.5,
-        cost: segments,
-    },
-    Row {
-        name: "groups",
-        about: "memory of n groups of one member",
-        quick: &[300, 1_000, 3_000],
-        weekly: &[1_000, 10_000, 100_000],
-        exponent: 1.1,
-        cost: groups,
-    },
-    Row {
-        name: "group-size",
-        about: "CPU of forming one consumer group of n members over 200 partitions",
-        quick: &[50, 100, 200],
-        weekly: &[100, 300, 1_000],
-        exponent: 1.25,
-        cost: group_size,
-    },
-    Row {
-        name: "parked-fetches",
-        about: "CPU per request of one partition while n fetches of another are parked",
-        quick: &[10, 100, 1_000],
-        weekly: &[10, 100, 1_000, 10_000],
-        exponent: 0.1,
-        cost: parked_fetches,
-    },
-    Row {
-        name: "fan-out",
-        about: "CPU per GB that goes out to n readers of one partition",
-        quick: &[1, 4, 16],
-        weekly: &[1, 10, 50],
-        exponent: 0.1,
-        cost: fan_out,
-    },
-    Row {
-        name: "producer-ids",
-        about: "memory of n idempotent producers that have written to one partition",
-        quick: &[3_000, 10_000, 30_000],
-        weekly: &[10_000, 30_000, 100_000],
-        exponent: 1.1,
-        cost: producer_ids,
-    },
-    Row {
-        name: "compaction",
-        about: "largest memory while a log of n MB is compacted, ten thousand keys",
-        quick: &[50, 150, 450],
-        weekly: &[1_000, 3_000, 10_000],
-        exponent: 0.1,
-        cost: compaction,
-    },
-    Row {
-        name: "record-size",
-        about: "CPU per GB in batches of 64 KiB of records of n bytes; records are walked where they are not compressed",
-        quick: &[1_024, 8_192, 61_440],
-        weekly: &[100, 1_024, 8_192, 61_440],
-        exponent: 0.1,
-        cost: record_size,
-    },
-];
-
-/// Grows every chosen row.
+/// Grows every chosen row. The last line is `N passed, N failed`.
 pub fn run(options: &Options) -> Outcome<()> {
     if options.row.iter().any(|name| name == "list") {
-        TABLE.iter().for_each(|row| println!("{:<18} {} (at most n^{})", row.name, row.about, row.exponent));
+        TABLE.iter().for_each(|row| println!("{:<24} {}, {}: {}", row.name, row.about, row.unit, row.bound));
         return Ok(());
     }
+    let rows = chosen(&options.row)?;
     let lab = Lab::open(&lab::Options {
         without_kafka: true,
+        smoke: options.smoke,
         dohle: options.dohle.clone(),
         folder: options.folder.clone(),
         ..lab::Options::default()
     })?;
-    let known = |name: &String| TABLE.iter().any(|row| row.name == name);
-    if let Some(strange) = options.row.iter().find(|name| !known(name)) {
-        return Err(format!("there is no row {strange}; --row list prints all").into());
-    }
-    let chosen = |row: &&Row| options.row.is_empty() || options.row.iter().any(|name| name == row.name);
     let (mut passed, mut failed) = (0, 0);
-    for row in TABLE.iter().filter(chosen) {
-        let sizes = if options.weekly { row.weekly } else { row.quick };
-        println!("\n{}: {}", row.name, row.about);
-        let judged = grown(&lab, row, sizes, options.times.max(1));
-        let (verdict, good) = match judged {
-            Ok(fit) => (
-                format!("cost grows as {fit}; at most n^{} is right", row.exponent),
-                fit.within(row.exponent),
-            ),
-            Err(error) => (error.to_string(), false),
-        };
-        println!("  {}: {verdict}", if good { "ok" } else { "FAILED" });
+    for row in rows {
+        let good = if options.smoke { works(&lab, row) } else { grows_well(&lab, row, options) };
         if good { passed += 1 } else { failed += 1 }
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err("something grows too fast".into()) }
+    if failed == 0 { Ok(()) } else { Err("something grows too fast, or could not be measured".into()) }
 }
 
-fn grown(lab: &Lab, row: &Row, sizes: &[u64], times: usize) -> Outcome<Fit> {
-    let mut points = Vec::new();
-    for time in 0..times {
-        // Up and down, so that a machine that gets slower does not look like growth.
-        let order: Vec<u64> =
-            if time % 2 == 0 { sizes.to_vec() } else { sizes.iter().rev().copied().collect() };
-        for n in order {
-            let cost = (row.cost)(lab, n).map_err(|error| format!("n = {n}: {error}"))?;
-            println!("  n = {n:<8} {}", rounded(cost));
-            points.push((n as f64, cost));
-        }
+/// The rows that these names mean: one, or all whose names begin with what stands before a star.
+fn chosen(names: &[String]) -> Outcome<Vec<&'static Row>> {
+    let means = |name: &str, row: &Row| match name.strip_suffix('*') {
+        Some(beginning) => row.name.starts_with(beginning),
+        None => row.name == name,
+    };
+    if let Some(strange) = names.iter().find(|name| !TABLE.iter().any(|row| means(name, row))) {
+        return Err(format!("there is no row {strange}; --row list prints all").into());
     }
-    Fit::of(&points).ok_or_else(|| "no cost could be measured".into())
+    Ok(TABLE.iter().filter(|row| names.is_empty() || names.iter().any(|name| means(name, row))).collect())
+}
+
+/// Whether a row has a cost at its tiny size.
+fn works(lab: &Lab, row: &Row) -> bool {
+    let start = Moment::now();
+    let cost = (row.cost)(lab, row.smoke);
+    let (good, said) = match cost {
+        Ok(cost) if cost > 0.0 && cost.is_finite() => (true, format!("ok, {} {}", rounded(cost), row.unit)),
+        Ok(cost) => (false, format!("FAILED: its cost is {cost}")),
+        Err(error) => (false, format!("FAILED: {error}")),
+    };
+    println!("{:<24} {said} ({:.1} s)", row.name, start.elapsed().as_secs_f64());
+    good
+}
+
+/// Whether a row grows no faster than it may.
+fn grows_well(lab: &Lab, row: &Row, options: &Options) -> bool {
+    println!("\n{}: {}, {}", row.name, row.about, row.unit);
+    let sizes = if options.weekly { row.weekly } else { row.quick };
+    let judged = judged(row, sizes, options.times.max(1), |n| {
+        let cost = (row.cost)(lab, n).map_err(|error| format!("n = {n}: {error}"))?;
+        println!("  n = {n:<8} {}", rounded(cost));
+        Ok(cost)
+    });
+    let (good, said) = judged.unwrap_or_else(|error| (false, error.to_string()));
+    println!("  {}: {said}", if good { "ok" } else { "FAILED" });
+    good
+}
+
+/// Measures every size so many times, and as often again when what comes of it fails.
+fn judged(
+    row: &Row,
+    sizes: &[u64],
+    times: usize,
+    mut measure: impl FnMut(u64) -> Outcome<f64>,
+) -> Outcome<(bool, String)> {
+    let mut points = Vec::new();
+    let mut again = |points: &mut Vec<(f64, f64)>| {
+        for time in 0..times {
+            // Up and down, so that a machine that gets slower does not look like growth.
+            let mut order = sizes.to_vec();
+            if time % 2 == 1 {
+                order.reverse();
+            }
+            for n in order {
+                points.push((n as f64, measure(n)?));
+            }
+        }
+        row.judge(points)
+    };
+    let (good, said) = again(&mut points)?;
+    if good { Ok((good, said)) } else { again(&mut points) }
 }
 
 fn begun(lab: &Lab, contestant: Contestant) -> Outcome<Life> {
     Life::begin(lab, contestant, &[])
 }
 
+/// As much of what a row does to be measured well as is done now: nearly nothing of it in a smoke run.
+fn part(lab: &Lab) -> f64 {
+    if lab.options.smoke { 0.02 } else { 1.0 }
+}
+
+/// How often something is done whose CPU or latency is read: often enough to be read at all in a smoke run.
+fn count(lab: &Lab, often: u64) -> u64 {
+    ((often as f64 * part(lab)) as u64).max(20)
+}
+
 /// CPU seconds per GB of a load, after a smaller one of the same kind.
-fn per_gb(life: &mut Life, shape: &Shape, gigabytes: f64) -> Outcome<f64> {
+fn per_gb(lab: &Lab, life: &mut Life, shape: &Shape, gigabytes: f64) -> Outcome<f64> {
+    let gigabytes = gigabytes * part(lab);
     let warm = life.load(shape, gigabytes / 4.0);
     life.broker.explained(client::produce(&warm))?;
     let load = life.load(shape, gigabytes);
@@ -256,191 +160,94 @@ fn per_gb(life: &mut Life, shape: &Shape, gigabytes: f64) -> Outcome<f64> {
     Ok(cost.broker_s / (report.bytes as f64 / 1e9))
 }
 
-fn partitions_idle(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE)?;
-    let mut admin = life.broker.connect()?;
-    for index in 0..n.div_ceil(1_000) {
-        let topic = Topic::create(&mut admin, &format!("idle-{index}"), n.min(1_000) as i32, &[]);
-        life.broker.explained(topic)?;
-    }
-    per_gb(&mut life, &Shape { partitions: 1, ..STANDARD }, 1.0)
+/// Microseconds of the broker's CPU for each of so many pieces of work.
+fn us_each(life: &Life, times: u64, mut work: impl FnMut(u64) -> Outcome<()>) -> Outcome<f64> {
+    let all = || (0..times).try_for_each(&mut work);
+    let ((), cost) = life.broker.explained(costed(&life.broker.process, all))?;
+    Ok(1e6 * cost.broker_s / times as f64)
 }
 
-fn partitions_active(lab: &Lab, n: u64) -> Outcome<f64> {
-    per_gb(&mut begun(lab, DOHLE)?, &Shape { partitions: n as i32, batch_size: 16 << 10, ..STANDARD }, 0.5)
-}
-
-fn connections(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE)?;
-    drop(life.broker.connect()?);
-    let before = life.broker.process.read()?;
-    let open = |_| Connection::open(&life.broker.address).map(Connection::into_silence);
-    let silent = (0..n).map(open).collect::<Outcome<Vec<_>>>()?;
-    thread::sleep(Duration::from_secs(1));
-    let after = life.broker.process.read()?;
-    drop(silent);
-    Ok(after.rss_mib() - before.rss_mib())
-}
-
-fn producers(lab: &Lab, n: u64) -> Outcome<f64> {
-    const RATE: u64 = 20_000_000;
-    let mut life = begun(lab, DOHLE)?;
-    let shape = Shape { connections: n as usize, rate: Some(RATE), batch_size: 16 << 10, ..STANDARD };
-    let load = life.load(&shape, 0.1);
-    let (report, cost) = life.broker.explained(costed(&life.broker.process, || client::produce(&load)))?;
-    Ok(1e6 * cost.broker_s / report.records as f64)
-}
-
-fn first_ack(life: &mut Life, load: &Load) -> Outcome<f64> {
-    drop(life.broker.connect()?);
-    let one = Load { bytes: 1, batch_size: 0, record_size: 100, ..load.clone() };
-    life.broker.explained(client::produce(&one))?;
-    Ok(millis(life.broker.started.elapsed()))
-}
-
-fn log_size(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE_SYNCED)?;
-    let load = life.load(&STANDARD, n as f64 / 1e3);
-    life.broker.explained(client::produce(&load))?;
-    life.broker.kill()?;
-    life.broker.again()?;
-    first_ack(&mut life, &load)
-}
-
-fn length_start(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
-    long.life.broker.restart()?;
-    first_ack(&mut long.life, &long.one)
-}
-
-/// How often an offset is looked up, all over the log.
-const LOOKUPS: u64 = 500;
-
-/// Looks offsets up by their times, and how long each took.
-fn look_up(long: &mut Long) -> Outcome<Vec<Duration>> {
-    let mut connection = long.life.broker.connect()?;
-    let mut look = |index: u64| {
-        // A step that has nothing to do with the segments' size.
-        let offset = index * 7_919 % long.batches;
+/// The median of how long each of so many pieces of work takes, in microseconds.
+fn median_us(life: &Life, times: u64, mut work: impl FnMut(u64) -> Outcome<()>) -> Outcome<f64> {
+    let mut timed = |index: u64| {
         let start = Moment::now();
-        let found = long.topic.offsets(&mut connection, long.written_at(offset)?)?;
-        let took = start.elapsed();
-        let right = found.as_deref() == Some(&[i64::try_from(offset)?]);
-        if right { Ok(took) } else { Err(format!("{found:?} was found where {offset} is").into()) }
+        work(index)?;
+        Ok(start.elapsed())
     };
-    let found: Outcome<Vec<Duration>> = (0..LOOKUPS).map(&mut look).collect();
-    long.life.broker.explained(found)
-}
-
-fn length_lookup(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
-    look_up(&mut long)?;
-    let mut took = look_up(&mut long)?;
+    let took: Outcome<Vec<_>> = (0..times).map(&mut timed).collect();
+    let mut took = life.broker.explained(took)?;
     took.sort_unstable();
-    Ok(1e3 * millis(took[took.len() / 2]))
+    let median = took.get(took.len() / 2).ok_or("nothing was done")?;
+    Ok(1e6 * median.as_secs_f64())
 }
 
-fn length_memory(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut long = Long::begin(lab, DOHLE_SYNCED, n)?;
-    look_up(&mut long)?;
-    Ok(long.life.broker.process.read()?.rss_mib())
-}
-
-fn segments(lab: &Lab, n: u64) -> Outcome<f64> {
-    const SEGMENT: u64 = 1 << 20;
-    let mut life = begun(lab, DOHLE)?;
-    let small = Shape { partitions: 1, topic_config: &["segment.bytes=1048576"], ..STANDARD };
-    let load = life.load(&small, (n * SEGMENT) as f64 / 1e9);
-    life.broker.explained(client::produce(&load))?;
-    life.broker.restart()?;
-    first_ack(&mut life, &load)
-}
-
-fn groups(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = Life::begin(lab, DOHLE_SYNCED, &[("group.initial.rebalance.delay.ms", "0")])?;
-    let mut admin = life.broker.connect()?;
-    let topic = Topic::create(&mut admin, "read", 1, &[])?;
-    for index in 0..500 {
-        wait_for_coordinator(&mut admin, &format!("group-{index}"))?;
-    }
+/// How much the broker's memory has grown over some work, in KiB.
+fn kib_more<T>(life: &mut Life, work: impl FnOnce(&mut Life) -> Outcome<T>) -> Outcome<f64> {
     let before = life.broker.process.read()?;
-    let session = Duration::from_secs(1800);
-    let members =
-        (0..n).map(|index| Alone::join(&mut admin, &format!("group-{index}"), &topic.name, session));
-    let members = life.broker.explained(members.collect::<Outcome<Vec<_>>>())?;
+    // What it gives may be what takes the memory.
+    let held = work(life)?;
     let after = life.broker.process.read()?;
-    drop(members);
-    Ok(after.rss_mib() - before.rss_mib())
+    drop(held);
+    Ok(1024.0 * (after.rss_mib() - before.rss_mib()))
 }
 
-fn group_size(lab: &Lab, n: u64) -> Outcome<f64> {
-    let settings = [("group.consumer.assignment.interval.ms", "0")];
-    let mut life = Life::begin(lab, DOHLE_SYNCED, &settings)?;
-    let mut admin = life.broker.connect()?;
-    let topic = life.broker.explained(Topic::create(&mut admin, "read", 200, &[]))?;
-    life.broker.explained(wait_for_coordinator(&mut admin, "cohort"))?;
-    let mut cohort = Cohort::new(&life.broker.address, 8, "cohort", &topic)?;
-    cohort.add(n as usize);
-    let (_, cost) = life.broker.explained(costed(&life.broker.process, || cohort.settle()))?;
-    Ok(1e3 * cost.broker_s)
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
 
-fn parked_fetches(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE)?;
-    let mut admin = life.broker.connect()?;
-    let quiet = life.broker.explained(Topic::create(&mut admin, "quiet", 1, &[]))?;
-    let mut parked = Vec::new();
-    for _ in 0..n {
-        let mut connection = Connection::open(&life.broker.address)?;
-        let request = FetchRequest { max_wait_ms: 600_000, ..end_of_log(&quiet, &connection)? };
-        connection.leave(&request)?;
-        parked.push(connection);
+    use super::row::{Bound, LINEAR, row};
+    use super::*;
+
+    fn nothing(_: &Lab, _: u64) -> Outcome<f64> {
+        Ok(1.0)
     }
-    let small = Shape { partitions: 1, record_size: 100, batch_size: 0, ..STANDARD };
-    let load = Load { seconds: Some(1.5), bytes: u64::MAX, ..life.load(&small, 0.0) };
-    let (report, cost) = life.broker.explained(costed(&life.broker.process, || client::produce(&load)))?;
-    drop(parked);
-    Ok(1e6 * cost.broker_s / report.requests as f64)
-}
 
-fn fan_out(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE)?;
-    let shape = Shape { partitions: 1, readers: n as usize, rate: Some(40_000_000), ..STANDARD };
-    let load = life.load(&shape, 0.12);
-    let (report, cost) = life.broker.explained(costed(&life.broker.process, || client::end_to_end(&load)))?;
-    let metrics = loads::at_the_tail(&report, &cost, load.readers);
-    let out = metrics.iter().find(|(name, _)| *name == "cpu_s_per_gb_out").ok_or("no cost of going out")?;
-    let (idle, ..) = at_rest(&life.broker.process, Duration::from_millis(200))?;
-    if idle > 50.0 {
-        return Err(format!("the broker still uses {idle:.0} % of a core afterwards").into());
+    /// Whether a row of this bound passes with these costs, each off by up to `noise` as a seed says; and how often it measured.
+    fn passes(bound: Bound, noise: f64, mut seed: u64, cost: fn(f64) -> f64) -> (bool, usize) {
+        let mut measured = 0;
+        let mut measure = |n: u64| {
+            measured += 1;
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let chance = (seed >> 33) as f64 / (1_u64 << 31) as f64;
+            Ok(cost(n as f64) * (1.0 + noise * (2.0 * chance - 1.0)))
+        };
+        let row = row("x", nothing).grows(bound);
+        (judged(&row, &[10, 100, 1_000], 2, &mut measure).unwrap().0, measured)
     }
-    Ok(out.1)
-}
 
-fn producer_ids(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = begun(lab, DOHLE)?;
-    let mut connection = life.broker.connect()?;
-    let topic = life.broker.explained(Topic::create(&mut connection, "written", 1, &[]))?;
-    let version = connection.versions.of(ApiKey::Produce)?;
-    let before = life.broker.process.read()?;
-    for id in 0..n {
-        let id = ProducerId(i64::try_from(id)?);
-        let mut builder = BatchBuilder::new(Compression::None).producer(id, ProducerEpoch(0), Sequence(0));
-        builder.append(TimestampMs(client::unix_millis()), None, Some(b"value"), &[]);
-        let records = RecordBytes::from(builder.build(Offset::ZERO, LeaderEpoch::NONE).segments().to_vec());
-        let request = client::request(&topic, version, -1, vec![(0, records)]);
-        client::check(&connection.call(&request)?)?;
+    #[test]
+    fn a_square_fails_a_linear_row_whatever_the_noise() {
+        for seed in 0..500 {
+            assert!(!passes(LINEAR, 0.3, seed, |n| n * n).0, "seed {seed}");
+            assert!(!passes(Bound::Within(1.1), 0.3, seed, f64::sqrt).0, "seed {seed}");
+        }
     }
-    let after = life.broker.process.read()?;
-    Ok(after.rss_mib() - before.rss_mib())
-}
 
-fn compaction(lab: &Lab, n: u64) -> Outcome<f64> {
-    let mut life = Life::begin(lab, DOHLE, background::OFTEN)?;
-    background::compact(lab, &mut life, n as f64 / 1e3, 10_000, 4 << 20)?;
-    Ok(life.broker.process.read()?.peak_mib())
-}
+    #[test]
+    fn noise_over_flat_costs_is_seldom_taken_for_growth() {
+        let failed = (0..1_000).filter(|seed| !passes(Bound::Within(1.1), 0.3, *seed, |_| 5.0).0).count();
+        assert!(failed < 20, "{failed} of 1000");
+        let failed = (0..1_000).filter(|seed| !passes(LINEAR, 0.3, *seed, |n| 5.0 * n).0).count();
+        assert!(failed < 10, "{failed} of 1000");
+    }
 
-fn record_size(lab: &Lab, n: u64) -> Outcome<f64> {
-    per_gb(&mut begun(lab, DOHLE)?, &Shape { record_size: n as usize, ..STANDARD }, 1.0)
+    #[test]
+    fn what_fails_is_measured_once_more() {
+        assert_eq!(passes(LINEAR, 0.0, 1, |n| n), (true, 6));
+        assert_eq!(passes(LINEAR, 0.0, 1, |n| n * n), (false, 12));
+    }
+
+    #[test]
+    fn rows_have_names_of_their_own_and_sizes_that_grow() {
+        let names: HashSet<&str> = TABLE.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        for row in TABLE {
+            for sizes in [row.quick, row.weekly] {
+                assert!(sizes.len() >= 3 && sizes.is_sorted() && row.smoke > 0, "{}", row.name);
+            }
+        }
+        assert_eq!(chosen(&[]).unwrap().len(), TABLE.len());
+        assert!(chosen(&["partitions*".to_owned()]).unwrap().len() > 3);
+        assert!(chosen(&["nothing".to_owned()]).is_err());
+    }
 }

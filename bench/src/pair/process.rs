@@ -42,6 +42,16 @@ impl Process {
         self.id
     }
 
+    /// How many descriptors it has open.
+    pub fn files(&self) -> Outcome<usize> {
+        Ok(std::fs::read_dir(self.folder.join("fd"))?.count())
+    }
+
+    /// How many pieces its memory is mapped in.
+    pub fn maps(&self) -> Outcome<usize> {
+        Ok(read(&self.folder.join("maps"))?.lines().count())
+    }
+
     pub fn read(&self) -> Outcome<Reading> {
         let status = read(&self.folder.join("status"))?;
         let mut reading = Reading {
@@ -164,6 +174,7 @@ mod tests {
         let after = process.read().unwrap();
         assert!(after.cpu_seconds_since(&before) > 0.0);
         assert!(after.rss_mib() > 0.5 && after.peak_mib() >= after.rss_mib());
+        assert!(process.files().unwrap() >= 3 && process.maps().unwrap() > 3);
     }
 
     #[test]

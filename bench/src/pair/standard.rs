@@ -1,5 +1,5 @@
 //! `standard`: the load tools that others use, against both brokers, for those who trust them more than this client. Kafka's own
-//! performance classes from its published jars, and librdkafka by its Python binding.
+//! performance classes from its published jars, and librdkafka's `rdkafka_performance`.
 //!
 //! They measure themselves more than the broker: on the client's core each of them spends several times what a broker does.
 
@@ -7,19 +7,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::contestant::{Contestant, DOHLE, KAFKA};
 use super::loads::{Life, costed};
 use super::report::rounded;
-use super::{Lab, kafka, lab};
+use super::{Lab, kafka, lab, rdkafka};
 use crate::Outcome;
-use crate::client::Topic;
-
-/// librdkafka has a load program of its own that no distribution packages; this one does the same through its Python binding.
-const LIBRDKAFKA: &str = include_str!("../../standard/librdkafka.py");
-const BINDING: &str = "confluent-kafka==2.16.1";
+use crate::client::{Latencies, Topic};
 
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -46,12 +43,12 @@ pub fn run(options: &Options) -> Outcome<()> {
         folder: options.folder.clone(),
         ..lab::Options::default()
     })?;
-    let python = binding()?;
+    let rdkafka = rdkafka::performance()?;
     let mut rows = Vec::new();
     let mut order = [KAFKA, DOHLE];
     for _ in 0..options.rounds.max(1) {
         for contestant in order {
-            rows.extend(tools(&lab, options, &python, contestant)?);
+            rows.extend(tools(&lab, options, &rdkafka, contestant)?);
         }
         order.reverse();
     }
@@ -62,26 +59,32 @@ pub fn run(options: &Options) -> Outcome<()> {
 }
 
 /// One life of a broker: every tool once to warm up, with a fifth of the records, and once for the table.
-fn tools(lab: &Lab, options: &Options, python: &Path, contestant: Contestant) -> Outcome<Vec<String>> {
+fn tools(lab: &Lab, options: &Options, rdkafka: &Path, contestant: Contestant) -> Outcome<Vec<String>> {
     let mut life = Life::begin(lab, contestant, &[])?;
     let mut admin = life.broker.connect()?;
-    for topic in ["java", "rdkafka", "single"] {
+    for topic in ["java", "rdkafka", "single", "paced"] {
         let made = Topic::create(&mut admin, topic, 12, &[]);
         life.broker.explained(made)?;
     }
     let address = life.broker.address.clone();
-    let jars = kafka::jars()?;
+    let (jars, latencies) = (kafka::jars()?, lab.machine.folder.join("latencies"));
     let mut rows = Vec::new();
     for (part, kept) in [(5, false), (1, true)] {
         let (records, single) = (options.records / part, options.single / part);
-        for (name, mut command) in [
-            ("kafka-producer-perf-test", producer(&jars, &address, records)),
-            ("kafka-consumer-perf-test", consumer(&jars, &address, records)),
-            ("kafka-e2e-latency", end_to_end(&jars, &address, single)),
-            ("librdkafka, confluent-kafka", rdkafka(python, &address, records)),
+        for (name, mut command, figures) in [
+            ("kafka-producer-perf-test", producer(&jars, &address, records), Figures::LastLine),
+            ("kafka-consumer-perf-test", consumer(&jars, &address, records), Figures::LastLine),
+            ("kafka-e2e-latency", end_to_end(&jars, &address, single), Figures::LastLine),
+            ("rdkafka_performance -P", rdkafka_producer(rdkafka, &address, records), Figures::Rate),
+            ("rdkafka_performance -G", rdkafka_consumer(rdkafka, &address, records), Figures::Rate),
+            (
+                "rdkafka_performance -P -l",
+                rdkafka_latency(rdkafka, &address, single, &latencies),
+                Figures::Each(&latencies),
+            ),
         ] {
-            let said = life.broker.explained(costed(&life.broker.process, || said(name, &mut command)));
-            let (said, cost) = said?;
+            let said = costed(&life.broker.process, || said(name, &mut command, figures));
+            let (said, cost) = life.broker.explained(said)?;
             println!("  {contestant}, {name}: {said}");
             if kept {
                 rows.push(format!("| {name} | {contestant} | {said} | {} |", rounded(cost.broker_s)));
@@ -126,14 +129,48 @@ fn end_to_end(jars: &Path, address: &str, records: u64) -> Command {
     command
 }
 
-fn rdkafka(python: &Path, address: &str, records: u64) -> Command {
-    let mut command = Command::new(python);
-    command.args(["-c", LIBRDKAFKA, address, "rdkafka", &records.to_string(), "1024"]);
+fn rdkafka(program: &Path, address: &str, topic: &str, count: u64) -> Command {
+    let mut command = Command::new(program);
+    // A summary at the end, none in between.
+    command.args(["-b", address, "-t", topic, "-c", &count.max(1).to_string(), "-q", "-i", "600000"]);
     command
 }
 
-/// What a tool said last.
-fn said(name: &str, command: &mut Command) -> Outcome<String> {
+fn rdkafka_producer(program: &Path, address: &str, records: u64) -> Command {
+    let mut command = rdkafka(program, address, "rdkafka", records);
+    command.args(["-P", "-s", "1024", "-a", "-1", "-X", "batch.size=65536", "-X", "linger.ms=5"]);
+    command.args(["-X", "queue.buffering.max.kbytes=262144"]);
+    command
+}
+
+/// A group of its own reads what is there from the beginning.
+fn rdkafka_consumer(program: &Path, address: &str, records: u64) -> Command {
+    let mut command = rdkafka(program, address, "rdkafka", records);
+    command.args(["-G", &format!("bench-{records}"), "-o", "beginning"]);
+    command
+}
+
+/// A thousand records a second, each sent at once: from the call to the acknowledgement.
+fn rdkafka_latency(program: &Path, address: &str, records: u64, latencies: &Path) -> Command {
+    let mut command = rdkafka(program, address, "paced", records);
+    command.args(["-P", "-l", "-s", "1024", "-a", "-1", "-r", "1000", "-X", "linger.ms=0", "-A"]);
+    command.arg(latencies);
+    command
+}
+
+/// Where a tool tells its figures.
+#[derive(Clone, Copy)]
+enum Figures<'a> {
+    /// In the last line it writes.
+    LastLine,
+    /// In the last line that has a rate.
+    Rate,
+    /// In a file, the microseconds of each record on a line of its own.
+    Each(&'a Path),
+}
+
+/// What a tool said.
+fn said(name: &str, command: &mut Command, figures: Figures<'_>) -> Outcome<String> {
     let output =
         command.stdin(Stdio::null()).output().map_err(|error| format!("cannot start {name}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -141,28 +178,35 @@ fn said(name: &str, command: &mut Command) -> Outcome<String> {
         let error = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{name} ended with {}: {}", output.status, error.trim()).into());
     }
-    let last = text.lines().rfind(|line| !line.trim().is_empty());
-    Ok(last.ok_or_else(|| format!("{name} said nothing"))?.trim().replace('|', "/"))
+    let last = match figures {
+        Figures::LastLine => text.lines().rfind(|line| !line.trim().is_empty()),
+        Figures::Rate => text.lines().rfind(|line| line.contains("msgs/s")),
+        Figures::Each(file) => return percentiles(&std::fs::read_to_string(file)?),
+    };
+    let last = last.ok_or_else(|| format!("{name} said nothing"))?;
+    Ok(last.trim_start_matches("% ").trim().replace('|', "/"))
 }
 
-/// A Python with librdkafka's binding, made once.
-fn binding() -> Outcome<PathBuf> {
-    let home = PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?);
-    let folder = home.join(".cache/dohle").join(format!("bench-{}", BINDING.replace("==", "-")));
-    let python = folder.join("bin/python3");
-    if python.exists() {
-        return Ok(python);
+/// Half, nearly all and the longest of latencies in microseconds.
+fn percentiles(lines: &str) -> Outcome<String> {
+    let mut latencies = Latencies::default();
+    for line in lines.lines() {
+        latencies.record(Duration::from_micros(line.trim().parse()?), 1);
     }
-    println!("fetching {BINDING} (once)");
-    let part = folder.with_extension("part");
-    let part_python = part.join("bin/python3");
-    let make = Command::new("python3").args(["-m", "venv"]).arg(&part).status();
-    let made = make.is_ok_and(|status| status.success());
-    let fill = Command::new(&part_python).args(["-m", "pip", "install", "--quiet", BINDING]).status();
-    if !made || !fill.is_ok_and(|status| status.success()) {
-        return Err(format!("{BINDING} could not be installed").into());
+    if latencies.is_empty() {
+        return Err("no latencies".into());
     }
-    // The binding is found from where the interpreter lies, so the folder may move.
-    std::fs::rename(&part, &folder)?;
-    Ok(python)
+    let [half, most, all] = [0.5, 0.99, 1.0].map(|part| rounded(latencies.ms(part)));
+    Ok(format!("p50 {half} ms, p99 {most} ms, longest {all} ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_of_a_file_become_percentiles() {
+        assert_eq!(percentiles("1000\n2000\n3000\n").unwrap(), "p50 2.00 ms, p99 3.00 ms, longest 3.00 ms");
+        assert!(percentiles("").is_err() && percentiles("soon\n").is_err());
+    }
 }
