@@ -34,6 +34,8 @@ const BUGS: &[(&str, &str)] = &[
     ("roll_before_names", "the name of a segment is durable before the next one is made"),
     ("retired_in_any_order", "retired segments go one after the other, the first one first"),
     ("cut_unsynced", "a log that was cut is flushed before it grows again"),
+    ("cut_under_flush", "a log is not cut while a flush writes files that tell of its records"),
+    ("cut_under_swap", "nor while a compaction exchanges its segments"),
     ("truncated_in_any_order", "segments beyond a cut go one after the other, the last one first"),
     ("reset_unsynced", "the name of an empty log's only segment is durable: it says where the log goes on"),
     (

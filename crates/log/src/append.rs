@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::marker::marker_of;
 use crate::names::FileKind;
 use crate::producers::{Origin, Update};
+use crate::segment::reaches;
 use crate::tail::TailBatch;
 
 /// Batches that are smaller than this on average are copied together.
@@ -68,9 +69,11 @@ impl Log {
     }
 
     /// Appends what a leader sent. Offsets and epochs stay; they must not go back behind the end.
+    ///
+    /// Batches that no segment reaches together are appended one part after the other: where one fails, those before it stay.
     pub fn append_as_follower(
         &mut self,
-        batches: Vec<Batch>,
+        mut batches: Vec<Batch>,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
         let mut next = self.end;
@@ -80,7 +83,16 @@ impl Log {
             }
             next = batch.header.next_offset();
         }
-        self.append(batches, Origin::Replication, now)
+        let mut first = None;
+        loop {
+            let rest = batches.split_off(reached_together(&batches));
+            let appended = self.append(batches, Origin::Replication, now)?;
+            let first = *first.get_or_insert(appended.first);
+            if rest.is_empty() {
+                return Ok(Appended { first, ..appended });
+            }
+            batches = rest;
+        }
     }
 
     fn append_assigned(
@@ -158,11 +170,9 @@ impl Log {
         let due = waited > i128::from(roll_ms) - i128::from(active.jitter_ms);
         let too_large = active.size + size > limit;
         if (active.size > 0 && (too_large || due || index_full)) || !active.reaches(last) {
-            self.or_fail(|log| log.roll(now))?;
-        }
-        // After a gap, as compaction leaves them, the first batch may lie too far from the end of the log.
-        if !self.active().reaches(last) {
-            self.or_fail(|log| log.roll_at(appendable_base(batches), now))?;
+            // After a gap, as compaction leaves them, the batches may lie too far from the end of the log.
+            let base = if reaches(self.end, last) { self.end } else { batches[0].header.base_offset };
+            self.or_fail(|log| log.roll_at(base, now))?;
         }
         Ok(())
     }
@@ -172,7 +182,7 @@ impl Log {
         self.roll_at(self.end, now)
     }
 
-    fn roll_at(&mut self, base: Offset, now: TimestampMs) -> Result<(), LogError> {
+    pub(crate) fn roll_at(&mut self, base: Offset, now: TimestampMs) -> Result<(), LogError> {
         self.load_active()?;
         self.give_back_room();
         let active = self.segments.back_mut().expect("a log has an active segment");
@@ -261,11 +271,10 @@ impl Log {
     }
 }
 
-/// The base for a segment that can take all of the batches.
-fn appendable_base(batches: &[Batch]) -> Offset {
+/// How many of the batches, from the first on, a segment that begins with them reaches.
+fn reached_together(batches: &[Batch]) -> usize {
     let first = batches.first().map_or(Offset::ZERO, |batch| batch.header.base_offset);
-    let last = batches.last().map_or(Offset::ZERO, |batch| batch.header.last_offset());
-    first.max(Offset(last.get() - i64::from(i32::MAX)))
+    batches.partition_point(|batch| reaches(first, batch.header.last_offset()))
 }
 
 /// The bytes to write, batch by batch.

@@ -89,7 +89,11 @@ impl Dirty {
 
     /// Whether storing it makes names in the folder.
     pub fn makes_names(&self) -> bool {
-        self.folder || self.metadata || self.epochs || !self.sealed.is_empty() || !self.snapshots.is_empty()
+        self.folder || self.metadata || self.tells_of_records()
+    }
+
+    fn tells_of_records(&self) -> bool {
+        self.epochs || !self.sealed.is_empty() || !self.snapshots.is_empty()
     }
 
     /// Whether there is nothing to store, but for epochs.
@@ -109,6 +113,9 @@ pub(crate) struct FlushUnderway {
     pub up_to: Offset,
     /// Whether names of files are among what it stores.
     pub names: bool,
+    /// Whether it writes files that tell of records: indexes, snapshots of producers, leader epochs. They come under their names whatever
+    /// has become of the records meanwhile, so that nothing is cut off before.
+    pub tells_of_records: bool,
     /// The segments whose index files it writes.
     pub sealed: Vec<Offset>,
 }
@@ -150,7 +157,8 @@ impl Log {
         }
         let work = self.dirty.take();
         let sealed = work.sealed.iter().map(|(base, _)| *base).collect();
-        self.flushing = Some(FlushUnderway { up_to: self.end, names: work.folder, sealed });
+        let tells_of_records = work.tells_of_records();
+        self.flushing = Some(FlushUnderway { up_to: self.end, names: work.folder, tells_of_records, sealed });
         Some(Flush {
             disk: Arc::clone(&self.context.disk),
             dir: Arc::clone(&self.dir),

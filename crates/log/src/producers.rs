@@ -239,6 +239,17 @@ impl Producers {
         self.decided.retain(|_, marker| *marker >= high_watermark.get());
     }
 
+    /// The transactions that are decided by a marker below `end` which not everyone may have yet. A snapshot does not tell of them.
+    pub fn decided_before(&self, end: Offset) -> Decided {
+        let stays = self.decided.iter().filter(|(_, marker)| **marker < end);
+        Decided(stays.map(|(first, marker)| (*first, *marker)).collect())
+    }
+
+    /// Takes back what was known before the log was cut.
+    pub fn remember_decided(&mut self, decided: Decided) {
+        self.decided.extend(decided.0);
+    }
+
     pub fn expire(&mut self, now: TimestampMs, expiration_ms: i64) {
         self.states.retain(|_, state| !state.is_expired(now, expiration_ms));
     }
@@ -292,6 +303,9 @@ impl Producers {
         })
     }
 }
+
+/// See [`Producers::decided_before`].
+pub(crate) struct Decided(BTreeMap<Offset, Offset>);
 
 #[derive(Debug)]
 struct Completed {

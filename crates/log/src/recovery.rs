@@ -174,6 +174,9 @@ impl Log {
         self.epochs.truncate_from_end(self.end);
         self.epochs.truncate_from_start(self.start);
         self.drop_snapshots_after(self.end)?;
+        if recovery.clean {
+            self.drop_stray_snapshots()?;
+        }
         if self.start > self.end {
             return self.reset_to(self.start);
         }
@@ -243,6 +246,8 @@ impl Log {
                 tracing::warn!(path = %path.display(), end = %self.end, "dropping a segment that does not continue the log");
                 return self.drop_segments_from(at, now);
             }
+            // A log that was cut in a gap goes on where its last segment begins.
+            self.end = self.end.max(self.segments[at].base);
             let trusted = if recovery.clean { Offset(i64::MAX) } else { recovery.recovery_point };
             if !self.verify_segment(at, trusted)? {
                 return self.drop_segments_from(at + 1, now);

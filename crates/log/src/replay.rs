@@ -84,6 +84,21 @@ impl Log {
         Ok(None)
     }
 
+    /// Removes snapshots that stand neither before a segment nor at the end: each clean stop leaves one where the log then ends, and once
+    /// the log has grown past it nobody else would. As they are right, a crash may bring them back.
+    pub(crate) fn drop_stray_snapshots(&mut self) -> Result<(), LogError> {
+        let is_stray = |at: &Offset| {
+            *at != self.end && self.segments.binary_search_by_key(at, |segment| segment.base).is_err()
+        };
+        let strays: Vec<Offset> = self.snapshots.iter().copied().filter(is_stray).collect();
+        for at in strays {
+            let path = self.path(at, FileKind::ProducerSnapshot);
+            self.disk().remove_file(&path).or_else(ignore_missing).map_err(failed("removing", &path))?;
+            self.snapshots.remove(&at);
+        }
+        Ok(())
+    }
+
     /// Replays the batches of `[from, to)` for the producers.
     pub(crate) fn replay_producers(&mut self, from: Offset, to: Offset) -> Result<(), LogError> {
         if from >= to {

@@ -72,6 +72,8 @@ pub(crate) struct Segment {
 pub(crate) struct Lease {
     /// What the files of a closed segment say, once somebody has asked them. A segment that is changed knows it by itself.
     largest: OnceLock<Largest>,
+    /// Whether it was said that the index does not fit.
+    is_misfit_told: AtomicBool,
 }
 
 impl Segment {
@@ -147,7 +149,7 @@ impl Segment {
 
     /// Whether offsets up to `last` can be written as distances from the base.
     pub fn reaches(&self, last: Offset) -> bool {
-        i32::try_from(last.get() - self.base.get()).is_ok_and(|relative| relative >= 0)
+        reaches(self.base, last)
     }
 
     /// Whether a batch found in the file can be noted.
@@ -220,6 +222,11 @@ impl Segment {
             _ => now.get().saturating_sub(self.created.get()),
         }
     }
+}
+
+/// Whether a segment that begins at `base` takes a batch that ends with `last`: indexes hold 31 bits of a distance.
+pub(crate) fn reaches(base: Offset, last: Offset) -> bool {
+    i32::try_from(last.get() - base.get()).is_ok_and(|relative| relative >= 0)
 }
 
 fn time_entry(base: Offset, largest: Largest) -> TimeEntry {
@@ -299,6 +306,17 @@ impl SegmentView {
                 let contents = self.contents(FileKind::OffsetIndex).ok().flatten();
                 index::read_offsets(&contents.unwrap_or_default())
             }
+        }
+    }
+
+    /// Says, once, that the index in its file tells of batches that the log has not.
+    pub fn tell_misfit(&self, entry: &OffsetEntry) {
+        if !self.lease.is_misfit_told.swap(true, Ordering::Relaxed) {
+            let path = self.path(FileKind::OffsetIndex);
+            tracing::warn!(
+                path = %path.display(), position = entry.position, size = self.size,
+                "an index tells of a batch behind the end of its log; it is done without"
+            );
         }
     }
 

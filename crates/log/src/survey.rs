@@ -128,7 +128,11 @@ impl SegmentView {
     fn entry_before(&self, offset: Offset) -> Result<Option<OffsetEntry>, LogError> {
         let relative = offset.get() - self.base.get();
         match self.search_entry(relative) {
-            Ok(found) => Ok(found.filter(|entry| u64::from(entry.position) < self.size)),
+            Ok(Some(entry)) if u64::from(entry.position) >= self.size => {
+                self.tell_misfit(&entry);
+                Ok(None)
+            }
+            Ok(found) => Ok(found),
             Err(error) if error.would_block() => Err(error),
             Err(_) => Ok(None),
         }

@@ -20,7 +20,7 @@ fn crash_at(seed: u64, operation: u64, lie: Option<Lie>) -> Result<(), String> {
     disk.fail_at(operation, Fault::Crash);
     let mut workload = Workload::new(seed, disk.clone());
     workload.run();
-    workload.log = None;
+    workload.stop();
     disk.crash(seed ^ operation.wrapping_mul(0x9e37_79b9));
     workload.check_crashed_twice(seed ^ operation)
 }
@@ -38,7 +38,7 @@ fn fail_at(seed: u64, operation: u64, fault: Fault) -> Result<(), String> {
     disk.fail_at(operation, fault);
     let mut workload = Workload::new(seed, disk.clone());
     workload.run();
-    workload.log = None;
+    workload.stop();
     if operation.is_multiple_of(2) {
         disk.crash(seed ^ operation);
     } else {
@@ -87,12 +87,12 @@ fn restart_and_crash(seed: u64, operation: u64, fault: Fault) -> Result<(), Stri
     disk.fail_at(operation, fault);
     let mut workload = Workload::new(seed, disk.clone());
     workload.run();
-    workload.log = None;
+    workload.stop();
     disk.kill();
     let mut random = seed ^ operation.wrapping_mul(0x9e37_79b9);
     workload.restart(random % 12)?;
     random = random.rotate_right(17);
-    workload.log = None;
+    workload.stop();
     disk.crash(random);
     workload.check_crashed_twice(random)
 }
@@ -134,7 +134,7 @@ fn one_seed_is_one_run() {
         disk.fail_at(100, Fault::Crash);
         let mut workload = Workload::new(seed, disk.clone());
         workload.run();
-        workload.log = None;
+        workload.stop();
         disk.crash(seed);
         workload.world = workload.world.in_another_life(disk);
         let mut log = workload.reopened().unwrap();

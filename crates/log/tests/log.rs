@@ -247,6 +247,43 @@ fn transactions_bound_the_stable_offset_and_leave_an_index() {
     assert_eq!(log.aborted_transactions(Offset(0), Offset(30)).unwrap().unwrap(), aborted);
 }
 
+/// A snapshot of the producers does not tell of a transaction whose marker is not committed yet.
+#[test]
+fn a_log_that_is_cut_remembers_what_is_decided_and_not_stable() {
+    let mut world = World::new(1);
+    world.settings.segment_bytes = 500;
+    let mut log = world.open(Recovery::UNKNOWN).unwrap();
+    log.append_as_leader(vec![transactional_batch(1, 2, 0, 7, 0, 0)], EPOCH, ms(0)).unwrap();
+    log.append_as_coordinator(vec![end_marker(true, 7, 0)], EPOCH, 1, ms(0)).unwrap();
+    (0..9).for_each(|tag| _ = log.append_as_leader(vec![batch(tag, 3, 0)], EPOCH, ms(0)).unwrap());
+    log.flush().unwrap();
+    let active = log.segments().last().unwrap().base_offset;
+    assert!(active > Offset(3), "a snapshot stands behind the marker");
+    log.truncate_to(Offset(active.get() + 4), ms(0)).unwrap();
+    assert_eq!(log.last_stable_offset(HighWatermark(Offset(2))), LastStableOffset(Offset(0)));
+    assert_eq!(log.last_stable_offset(HighWatermark(Offset(3))), LastStableOffset(Offset(3)));
+}
+
+/// Each stop leaves what is known of the producers at the end of the log, and the next start nothing of the stops before.
+#[test]
+fn snapshots_of_the_producers_do_not_pile_up() {
+    let mut world = World::new(1);
+    let mut log = filled(&mut world, 20);
+    for stop in 0..5 {
+        let batch = producer_batch(stop, 3, 0, 5, 0, 3 * stop as i32);
+        log.append_as_leader(vec![batch], EPOCH, ms(1000)).unwrap();
+        log = world.open(Recovery::of_closed(log.close().unwrap())).unwrap();
+    }
+    let names = world.files();
+    let wanted: Vec<_> = log.segments()[1..].iter().map(|segment| segment.base_offset).collect();
+    let wanted = wanted.into_iter().chain([log.end_offset()]);
+    let wanted: Vec<_> =
+        wanted.map(|at| file_name(at, FileKind::ProducerSnapshot, FileState::Live)).collect();
+    let found: Vec<_> = names.into_iter().filter(|name| name.ends_with(".snapshot")).collect();
+    assert_eq!(found, wanted);
+    assert_eq!(log.producers().map(|info| info.last_sequence).collect::<Vec<_>>(), [Sequence(14)]);
+}
+
 #[test]
 fn truncation_goes_back_to_a_batch_and_forgets_what_came_after() {
     let mut world = World::new(1);

@@ -98,6 +98,11 @@ impl Disk for AskingDisk {
         self.disk.lock(path)
     }
 
+    fn sync_all(&self) -> Option<Synced> {
+        (self.ask)(Asked::FlushAll, Path::new("/")).ok()?;
+        self.disk.sync_all()
+    }
+
     fn file_system(&self, folder: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
         let found = self.disk.file_system(folder)?;
         let asking = |whole| AskingFileSystem { whole, folder: folder.to_owned(), ask: self.ask.clone() };

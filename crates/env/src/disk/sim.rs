@@ -8,6 +8,9 @@
 //! the next process, a sync that follows stores only what was written since, and a crash shows what is missing.
 //!
 //! Faults are asked for by the number of the operation: all operations that change anything are counted, and so are syncs.
+//!
+//! It is never slow by itself, as it knows no time. Where an operation has to take its time, an [`AskingDisk`](super::AskingDisk) stands before
+//! it: what happens before that answers happens while the operation is under way.
 
 mod state;
 #[cfg(test)]

@@ -215,6 +215,10 @@ impl Compaction {
     /// Notes the keys of the dirty part in `map`, which is empty, and gives the offset up to which the log will be compacted: less
     /// than was asked for when the map is full.
     pub fn map(&mut self, map: &mut KeyMap, pace: Pace<'_>) -> Result<Offset, CompactionError> {
+        self.map_sources(map, pace).map_err(|problem| self.unless_cancelled(problem))
+    }
+
+    fn map_sources(&mut self, map: &mut KeyMap, pace: Pace<'_>) -> Result<Offset, CompactionError> {
         for view in &self.sources {
             self.check()?;
             self.aborted.extend(view.aborted().map_err(ReadError::from)?);
@@ -256,9 +260,10 @@ impl Compaction {
     ) -> Result<Option<CleanedGroup>, CompactionError> {
         while let Some(count) = self.groups.pop_front() {
             let sources: Vec<SegmentView> = self.sources.drain(..count).collect();
-            let cleaned = self.clean(&sources, map, pace).inspect_err(|_| {
+            let cleaned = self.clean(&sources, map, pace).map_err(|problem| {
                 // Should this fail too, the next compaction or the next start removes it.
                 _ = remove_output(self.disk.as_ref(), &self.dir, sources[0].base);
+                self.unless_cancelled(problem)
             })?;
             if let Some(segment) = cleaned {
                 self.check()?;
@@ -271,6 +276,8 @@ impl Compaction {
                 }));
             }
         }
+        // What was done is not to be noted as compacted where the log has been cut since.
+        self.check()?;
         Ok(None)
     }
 
@@ -286,6 +293,11 @@ impl Compaction {
     /// Whether it is not wanted any more.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
+    }
+
+    /// What has failed because the log was cut under it has not failed.
+    fn unless_cancelled(&self, problem: CompactionError) -> CompactionError {
+        if self.is_cancelled() { CompactionError::Cancelled } else { problem }
     }
 
     fn check(&self) -> Result<(), CompactionError> {

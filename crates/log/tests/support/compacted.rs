@@ -1,6 +1,11 @@
 //! A generated workload on a compacted log, a plain record of all that was appended, and what has to hold of what is left of it.
+//!
+//! The disk of every second one is slow (`slow.rs`): a compaction is under way for many steps then.
 
 mod checks;
+mod compacting;
+mod going_back;
+mod relocation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,22 +13,19 @@ use std::path::Path;
 use dohle_env::Rng;
 use dohle_env::disk::{Fault, SimDisk};
 use dohle_log::checkpoint::{self, Offsets};
-use dohle_log::{
-    AbortedTransaction, ColdRead, Compaction, Durable, KeyMap, Log, ProducerInfo, Read, Recovery,
-};
+use dohle_log::{AbortedTransaction, ColdRead, Durable, Log, ProducerInfo, Read, Recovery};
 use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchBuilder, BatchHeader, Compression, Record};
 use dohle_types::*;
 
+use self::compacting::Compacting;
+use super::moving::Moves;
+use super::slow::{Acts, Owner, Pending};
 use super::*;
 
 /// Steps of one workload.
 const STEPS: usize = 60;
 const KEYS: u64 = 7;
-/// A map with less room than there are keys, and one with more than enough.
-const MAP_BYTES: [usize; 2] = [120, 4800];
-
-pub type Step = Result<(), Box<dyn std::error::Error>>;
 
 /// What was appended at one offset.
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ pub struct Compacted {
     /// The headers of all batches, and of markers whether they commit.
     headers: Vec<(BatchHeader, Option<bool>)>,
     pub acknowledged: Offset,
+    /// The start that was acknowledged to whoever deleted records.
     start: Offset,
     epoch: LeaderEpoch,
     now: i64,
@@ -51,7 +54,20 @@ pub struct Compacted {
     producers: BTreeMap<i64, (i16, i32, bool)>,
     /// Reads that were handed out and not run yet, with what they have to give.
     reads: Vec<(ColdRead, Offset)>,
+    pending: Pending,
+    compacting: Option<Compacting>,
+    /// What was committed when a compaction last looked: of what lies below it may have removed records.
+    compacted_below: Offset,
+    /// Where the log was last cut below that. What is known of producers is not all that they had written below: some was removed
+    /// because of what has been cut off since.
+    cut_at: Option<Offset>,
+    pub cuts: u64,
+    /// How many of the cuts went into what had been compacted.
+    pub deep_cuts: u64,
+    pub moves: u64,
     pub compactions: u64,
+    /// How many compactions a cut or a stop has ended.
+    pub cancelled: u64,
     /// How many records the compactions have removed.
     pub removed: u64,
 }
@@ -66,7 +82,7 @@ impl Compacted {
         world.settings.cleanup_compact = true;
         world.settings.cleanup_delete = seed.is_multiple_of(4);
         world.settings.retention_bytes = seed.is_multiple_of(4).then_some(8000);
-        world.settings.segment_bytes = 1500;
+        world.settings.segment_bytes = 1200;
         world.settings.index_interval_bytes = 200;
         world.settings.file_delete_delay_ms = 50;
         world.settings.delete_retention_ms = 60;
@@ -83,9 +99,34 @@ impl Compacted {
             tag: 0,
             producers: BTreeMap::new(),
             reads: Vec::new(),
+            pending: Pending::default(),
+            compacting: None,
+            compacted_below: Offset::ZERO,
+            cut_at: None,
+            cuts: 0,
+            deep_cuts: 0,
+            moves: 0,
             compactions: 0,
+            cancelled: 0,
             removed: 0,
         }
+        .slow_if(!seed.is_multiple_of(2))
+    }
+
+    fn slow_if(mut self, is_slow: bool) -> Self {
+        if is_slow {
+            self.world.slow_down();
+        }
+        self.pending.is_slow = is_slow;
+        self
+    }
+
+    /// The process is no more.
+    pub fn stop(&mut self) {
+        self.log = None;
+        self.reads.clear();
+        self.compacting = None;
+        self.forget_all();
     }
 
     pub fn chance(&mut self, below: u64) -> u64 {
@@ -101,13 +142,26 @@ impl Compacted {
 
     pub fn step(&mut self) -> Step {
         self.now += 10;
-        match self.chance(20) {
-            0..=9 => self.append(),
-            10..=12 => self.flush(),
-            13 => self.maintain(),
-            14..=16 => self.compact(),
-            17 => self.checkpoint(),
-            18 => self.close_and_open(),
+        if self.pending.is_slow {
+            match self.chance(8) {
+                0 => {}
+                1..=3 => self.go_on()?,
+                4 | 5 => _ = self.advance()?,
+                _ => self.advance_to_swap()?,
+            }
+        }
+        match self.chance(36) {
+            0..=16 => self.append(),
+            17..=20 => self.flush(),
+            21 | 22 => self.maintain(),
+            23..=27 => self.compact(),
+            28 => self.checkpoint(),
+            29 | 30 => self.close_and_open(),
+            31 => self.truncate(),
+            32 => self.delete_records(),
+            33 => self.relocate(),
+            // Where it would do the most harm.
+            34 if self.log().is_swapping() => self.truncate(),
             _ => self.ask(),
         }
     }
@@ -146,14 +200,18 @@ impl Compacted {
         self.tag += 1;
         let id = 1 + self.chance(5) as i64;
         let (epoch, sequence, open) = *self.producers.entry(id).or_default();
-        if open && self.chance(3) == 0 {
+        if open && self.chance(2) == 0 {
             self.producers.insert(id, (epoch, sequence, false));
             let marker = EndTransaction { committed: self.tag.is_multiple_of(2), coordinator_epoch: 0 };
             let (id, epoch) = (ProducerId(id), ProducerEpoch(epoch));
             return marker.to_batch(id, epoch, ms(self.now), Offset::ZERO, LeaderEpoch(0));
         }
-        let codec = [Compression::None, Compression::None, Compression::Lz4, Compression::Snappy]
-            [self.chance(4) as usize];
+        // What was packed with LZ4 takes long to unpack where nothing is optimized.
+        let codec = match self.chance(12) {
+            0 => Compression::Lz4,
+            1..=4 => Compression::Snappy,
+            _ => Compression::None,
+        };
         let mut builder = BatchBuilder::new(codec);
         let count = 1 + self.chance(5) as i32;
         if id > 1 {
@@ -171,25 +229,13 @@ impl Compacted {
         builder.build(Offset::ZERO, LeaderEpoch(0))
     }
 
-    fn acknowledge(&mut self, durable: Durable) {
-        self.acknowledged = self.acknowledged.max(durable.up_to());
-    }
-
-    fn flush(&mut self) -> Step {
-        let durable = self.log().flush()?;
-        self.acknowledge(durable);
-        Ok(())
-    }
-
     fn maintain(&mut self) -> Step {
         let (now, high_watermark) = (ms(self.now), self.acknowledged);
         let maintenance = self.log().maintain(now, HighWatermark(high_watermark))?;
-        if let Some(cleanup) = maintenance.cleanup {
-            let result = cleanup.run(&mut || true);
-            self.log().finish_cleanup(result, now)?;
+        match maintenance.cleanup {
+            Some(cleanup) => self.clean_up(cleanup),
+            None => Ok(()),
         }
-        self.start = self.log().start_offset();
-        Ok(())
     }
 
     /// Hands out a read that is run later, whatever happens in between.
@@ -222,90 +268,53 @@ impl Compacted {
         Ok(())
     }
 
-    fn compacted(&self) -> Option<Offset> {
-        let path = Path::new("/data/cleaner-offset-checkpoint");
-        checkpoint::read(&self.world.disk, path).unwrap().values().next()
-    }
-
-    fn compact(&mut self) -> Step {
-        let (now, high_watermark, compacted) = (ms(self.now), self.acknowledged, self.compacted());
-        let found = self.log().examine(compacted, HighWatermark(high_watermark)).run(now)?;
-        if found.cleanable_bytes == 0 {
-            return Ok(());
-        }
-        let (from, to) = (found.first_dirty, found.first_uncleanable);
-        let Some(mut compaction) = self.log().start_compaction(from, to, now) else { return Ok(()) };
-        self.checkpoint()?;
-        let budget = MAP_BYTES[self.chance(2) as usize];
-        let mut map = KeyMap::new(budget, 0.9, &Rng::seeded(self.tag));
-        let end = compaction.map(&mut map, &mut |_| {})?;
-        assert!(end > from && end <= to, "{from} to {to} was asked for, {end} was reached");
-        self.append()?;
-        self.swap_all(&mut compaction, &map)?;
-        let counts = compaction.counts().records;
-        self.removed += counts.read - counts.kept;
-        self.compactions += 1;
-        drop(compaction);
-        let of = Offsets::from([("orders", PartitionIndex(0), end)]);
-        checkpoint::write(&self.world.disk, Path::new("/data/cleaner-offset-checkpoint"), &of)?;
-        Ok(())
-    }
-
-    fn swap_all(&mut self, compaction: &mut Compaction, map: &KeyMap) -> Step {
-        while let Some(group) = compaction.next_group(map, &mut |_| {})? {
-            assert!(self.log().swap_in(group).is_ok(), "nothing has touched the old segments");
-            if self.chance(2) == 0 {
-                self.append()?;
-                self.flush()?;
-            }
-            let now = ms(self.now);
-            let swap = match self.log().start_swap() {
-                Some(swap) => swap,
-                None => {
-                    assert!(!self.reads.is_empty(), "only reads hold names");
-                    self.answer()?;
-                    self.log().start_swap().expect("nobody reads any more")
-                }
-            };
-            if self.chance(3) == 0 {
-                self.ask()?;
-            }
-            let swapped = swap.run();
-            self.log().finish_swap(swapped, now)?;
-            self.answer()?;
-        }
-        Ok(())
-    }
-
     fn checkpoint(&mut self) -> Step {
         let (recovery_point, start) = (self.log().recovery_point(), self.log().start_offset());
-        self.store(recovery_point, start)
+        self.store_in(self.world.root(), recovery_point, start)
     }
 
-    fn store(&self, recovery_point: Offset, start: Offset) -> Step {
-        let of = |offset| Offsets::from([("orders", PartitionIndex(0), offset)]);
-        let disk = &self.world.disk;
-        checkpoint::write(disk, Path::new("/data/recovery-point-offset-checkpoint"), &of(recovery_point))?;
-        checkpoint::write(disk, Path::new("/data/log-start-offset-checkpoint"), &of(start))?;
-        Ok(())
+    fn store_in(&self, root: &str, recovery_point: Offset, start: Offset) -> Step {
+        self.write(root, "recovery-point-offset-checkpoint", recovery_point)?;
+        self.write(root, "log-start-offset-checkpoint", start)
+    }
+
+    fn write(&self, root: &str, name: &str, offset: Offset) -> Step {
+        let of = Offsets::from([("orders", PartitionIndex(0), offset)]);
+        Ok(checkpoint::write(&self.world.disk, &Path::new(root).join(name), &of)?)
     }
 
     fn close_and_open(&mut self) -> Step {
+        // Nobody waits for files to go before the process ends.
+        if self.chance(2) == 0 {
+            self.end_cleanup()?;
+        }
+        // Nor for a compaction, but sometimes it has just ended.
+        while self.chance(8) > 0 && self.advance()? {}
+        self.end_flush()?;
+        let closed = self.close()?;
+        self.store_in(self.world.root(), closed.recovery_point, closed.log_start)?;
+        self.open(true)
+    }
+
+    fn close(&mut self) -> Result<Closed, Box<dyn std::error::Error>> {
         self.answer()?;
+        self.log().cancel_compaction();
+        self.cancelled += u64::from(self.compacting.take().is_some());
+        self.forget_all();
         let closed = self.log.take().expect("the log is open").close()?;
         self.acknowledged = closed.recovery_point;
-        self.store(closed.recovery_point, closed.log_start)?;
-        self.open(true)
+        Ok(closed)
     }
 
     /// A checkpoint that a crash has torn is a failure like another: they are replaced in one step.
     fn recovery(&self, clean: bool) -> Result<Recovery, LogError> {
         let read = |name: &str| {
-            let offsets = checkpoint::read(&self.world.disk, &Path::new("/data").join(name))?;
-            Ok(offsets.values().next().unwrap_or(Offset::ZERO))
+            let path = Path::new(self.world.root()).join(name);
+            Ok(checkpoint::read(&self.world.disk, &path)?.values().next())
         };
-        let recovery_point = read("recovery-point-offset-checkpoint")?;
-        Ok(Recovery { clean, recovery_point, log_start: read("log-start-offset-checkpoint")? })
+        let recovery_point = read("recovery-point-offset-checkpoint")?.unwrap_or(Offset::NONE);
+        let log_start = read("log-start-offset-checkpoint")?.unwrap_or(Offset::ZERO);
+        Ok(Recovery { clean, recovery_point, log_start })
     }
 
     /// The log as a crash has left it, opened.
@@ -317,5 +326,56 @@ impl Compacted {
         let recovery = self.recovery(clean)?;
         self.log = Some(self.world.open(recovery)?);
         Ok(())
+    }
+}
+
+impl Acts for Compacted {
+    fn act(&mut self) {
+        let acted = match self.next_act(60) {
+            None => return,
+            Some(0..=34) => self.append(),
+            Some(35) => self.truncate(),
+            Some(36) if self.log().is_swapping() => self.truncate(),
+            Some(37) => self.delete_records(),
+            Some(38..=40) => self.checkpoint(),
+            Some(41..=43) => self.ask(),
+            Some(44..=48) => self.maintain(),
+            Some(49..=53) => self.go_on(),
+            Some(_) => {
+                self.begin_flush();
+                Ok(())
+            }
+        };
+        self.pending.failed = acted.err().map(|problem| problem.to_string());
+    }
+}
+
+impl Owner for Compacted {
+    fn stand_in() -> Self {
+        Self::new(0, SimDisk::new(0))
+    }
+
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn open_log(&mut self) -> &mut Log {
+        self.log()
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    fn draw(&mut self, below: u64) -> u64 {
+        self.chance(below)
+    }
+
+    fn time(&self) -> TimestampMs {
+        ms(self.now)
+    }
+
+    fn acknowledge(&mut self, durable: Durable) {
+        self.acknowledged = self.acknowledged.max(durable.up_to());
     }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::disallowed_methods)]
 
 pub mod compacted;
+pub mod moving;
+pub mod slow;
 pub mod workload;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +21,13 @@ use dohle_log::{
 use dohle_records::{Batch, BatchBuilder, Compression, parse_batches};
 use dohle_types::*;
 
+use slow::Slow;
+
 pub const TOPIC: Uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
 pub const DAY_MS: i64 = 86_400_000;
+
+/// What a step of a workload gives: an error ends the process.
+pub type Step = Result<(), Box<dyn std::error::Error>>;
 
 pub fn ms(millis: i64) -> TimestampMs {
     TimestampMs(millis)
@@ -66,6 +73,7 @@ pub struct World {
     pub settings: TopicSettings,
     /// The log directory that the cluster's metadata names.
     pub assigned: &'static str,
+    pub slow: Slow,
 }
 
 /// The log directories; most tests need the first one only.
@@ -87,7 +95,12 @@ impl World {
             folders: FolderFlushes::default(),
         };
         let settings = TopicSettings { segment_jitter_ms: 0, ..TopicSettings::default() };
-        Self { disk, context, settings, assigned: ROOTS[0] }
+        Self { disk, context, settings, assigned: ROOTS[0], slow: Slow::default() }
+    }
+
+    /// From now on the disk takes its time.
+    pub fn slow_down(&mut self) {
+        self.context.disk = self.slow.disk(self.disk.clone());
     }
 
     /// The same log after a restart on this disk.
@@ -158,6 +171,10 @@ pub fn read_all(log: &mut Log) -> Vec<Batch> {
     let (mut batches, mut at) = (Vec::new(), log.start_offset());
     while at < log.end_offset() {
         let slice = read(log, at, log.end_offset(), 1000);
+        if slice.is_empty() && log.settings().cleanup_compact {
+            // Cut where compaction had left a gap.
+            break;
+        }
         assert!(slice.end > at, "a read at {at} of a log that ends at {} goes on", log.end_offset());
         for batch in parse_batches(joined(&slice)) {
             let batch = batch.unwrap();

@@ -1,7 +1,10 @@
 //! A generated workload on a simulated disk, a plain twin of what the log has to hold, and the invariants by name.
 //!
 //! The driver does what a broker has to do: it acknowledges by [`Durable`] only, and stores the checkpoints when the log says so.
+//! The disk of every second one is slow (`slow.rs`).
 
+mod checks;
+mod going_back;
 mod relocation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +18,9 @@ use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, BatchHeader};
 use dohle_types::*;
 
+use self::checks::epochs_are_those_of;
+use super::moving::Moves;
+use super::slow::{Acts, Owner, Pending};
 use super::*;
 
 /// Steps of one workload.
@@ -46,11 +52,13 @@ pub struct Workload {
     sequences: BTreeMap<i64, (i16, i32, bool)>,
     /// Everything is being thrown away: any of it may be left, or nothing.
     resetting: bool,
+    /// How often it was cut.
+    cuts: u64,
+    pending: Pending,
 }
 
 /// What a log holds: its batches, its producers, its start and end.
 pub type Found = (Vec<Batch>, Vec<ProducerInfo>, (Offset, Offset));
-pub type Step = Result<(), Box<dyn std::error::Error>>;
 
 impl Workload {
     pub fn new(seed: u64, disk: SimDisk) -> Self {
@@ -74,7 +82,24 @@ impl Workload {
             tag: 0,
             sequences: BTreeMap::new(),
             resetting: false,
+            cuts: 0,
+            pending: Pending::default(),
         }
+        .slow_if(!seed.is_multiple_of(2))
+    }
+
+    fn slow_if(mut self, is_slow: bool) -> Self {
+        if is_slow {
+            self.world.slow_down();
+        }
+        self.pending.is_slow = is_slow;
+        self
+    }
+
+    /// The process is no more.
+    pub fn stop(&mut self) {
+        self.log = None;
+        self.forget_all();
     }
 
     pub fn chance(&mut self, below: u64) -> u64 {
@@ -105,7 +130,7 @@ impl Workload {
         self.open(false)?;
         self.take_over();
         // What was read is stored before anybody is given the log.
-        self.flush()?;
+        self.flush_now()?;
         self.checkpoint()?;
         (0..steps).try_for_each(|_| self.step())
     }
@@ -138,6 +163,9 @@ impl Workload {
 
     pub fn step(&mut self) -> Step {
         self.now += 10;
+        if self.pending.is_slow && self.chance(3) == 0 {
+            self.go_on()?;
+        }
         match self.chance(21) {
             0..=8 => self.append(),
             9..=11 => self.flush(),
@@ -212,21 +240,6 @@ impl Workload {
         }
     }
 
-    fn acknowledge(&mut self, durable: Durable) {
-        self.acknowledged = self.acknowledged.max(durable.up_to());
-        // Nothing else that was ever written there may be found any more.
-        for (header, _) in self.history.iter().filter(|(header, _)| header.last_offset() < self.acknowledged)
-        {
-            self.appended.insert(header.base_offset, vec![(header.last_offset(), header.crc)]);
-        }
-    }
-
-    fn flush(&mut self) -> Step {
-        let durable = self.log().flush()?;
-        self.acknowledge(durable);
-        Ok(())
-    }
-
     fn flush_while_appending(&mut self) -> Step {
         let Some(flush) = self.log().start_flush() else { return Ok(()) };
         self.append()?;
@@ -241,78 +254,15 @@ impl Workload {
         let (now, high_watermark) = (ms(self.now), self.acknowledged);
         let maintenance = self.log().maintain(now, HighWatermark(high_watermark))?;
         self.note_start();
-        if let Some(cleanup) = maintenance.cleanup {
-            let result = cleanup.run(&mut || true);
-            self.log().finish_cleanup(result, now)?;
+        match maintenance.cleanup {
+            Some(cleanup) => self.clean_up(cleanup),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn note_start(&mut self) {
         let start = self.log().start_offset();
         self.starts.insert(start);
-    }
-
-    fn truncate(&mut self) -> Step {
-        let (end, now) = (self.log().end_offset(), ms(self.now));
-        let start = self.log().start_offset();
-        if self.chance(6) == 0 {
-            return self.reset();
-        }
-        if end <= start {
-            return Ok(());
-        }
-        let to = Offset(end.get() - self.chance((end.get() - start.get()) as u64) as i64 / 3);
-        // The batch that holds the offset goes as a whole.
-        let cut = self.history.iter().map(|(header, _)| header).find(|header| header.last_offset() >= to);
-        let cut = cut.map_or(end, |header| header.base_offset);
-        // If the log starts inside of it, nothing is left, and the start stays where it is.
-        let emptied = cut <= start;
-        let cut = cut.max(start);
-        self.acknowledged = self.acknowledged.min(cut);
-        self.log().truncate_to(to, now)?;
-        assert_eq!(self.log().end_offset(), cut.min(end));
-        self.appended.retain(|base, _| *base < cut);
-        self.history.retain(|(header, _)| header.base_offset < cut && !emptied);
-        // Mostly a new leader has asked for it, but not always is something new said.
-        if self.chance(4) > 0 {
-            self.epoch = self.epoch.get().checked_add(1).map(LeaderEpoch).expect("few epochs");
-        }
-        self.learn_sequences();
-        self.checkpoint()
-    }
-
-    /// Starts over at an offset, as a replica does whose leader has nothing of what it has.
-    fn reset(&mut self) -> Step {
-        let end = self.log().end_offset();
-        let to = Offset(end.get() + self.chance(20) as i64);
-        self.starts.insert(to);
-        // A folder that no flush has seen yet may go as a whole.
-        let is_stored = self.acknowledged > Offset::ZERO;
-        (self.acknowledged, self.start, self.resetting) = (Offset::ZERO, Offset::ZERO, true);
-        self.log().reset_to(to)?;
-        self.resetting = false;
-        self.appended.clear();
-        self.history.clear();
-        self.sequences.clear();
-        if is_stored {
-            (self.acknowledged, self.start) = (to, to);
-        }
-        self.checkpoint()
-    }
-
-    fn delete_records(&mut self) -> Step {
-        let (start, high_watermark) = (self.log().start_offset(), self.acknowledged);
-        if high_watermark <= start {
-            return Ok(());
-        }
-        let before =
-            Offset(start.get() + self.chance((high_watermark.get() - start.get()) as u64 / 2 + 1) as i64);
-        let start = self.log().delete_records_before(before, HighWatermark(high_watermark))?;
-        self.note_start();
-        self.checkpoint()?;
-        self.start = start;
-        Ok(())
     }
 
     fn new_leader(&mut self) -> Step {
@@ -340,6 +290,12 @@ impl Workload {
     }
 
     fn close_and_open(&mut self) -> Step {
+        // Nobody waits for files to go before the process ends.
+        if self.chance(2) == 0 {
+            self.end_cleanup()?;
+        }
+        self.end_flush()?;
+        self.forget_all();
         let log = self.log.take().expect("the log is open");
         let closed = close_alone_or_not(log, self.chance(2) == 0)?;
         self.acknowledged = closed.recovery_point;
@@ -372,126 +328,59 @@ impl Workload {
         self.log = Some(self.world.open(recovery)?);
         Ok(())
     }
+}
 
-    /// Opens what a crash has left and holds it against what had been acknowledged. The first invariant that does not hold.
-    pub fn check(&mut self) -> Result<(), String> {
-        self.log = None;
-        let (batches, producers, bounds) = self.reopen()?;
-        let (start, end) = bounds;
-        let acknowledged = self.acknowledged;
-        fail_unless(end >= acknowledged, "AcknowledgedSurvives", || {
-            format!("ends at {end}, {acknowledged} was acknowledged")
-        })?;
-        fail_unless(start >= self.start, "AcknowledgedSurvives", || {
-            format!("deleted records before {} are back", self.start)
-        })?;
-        fail_unless(self.starts.contains(&start), "OffsetsContiguous", || {
-            format!("starts at {start}, {:?} are known", self.starts)
-        })?;
-        let mut next = batches.first().map_or(end, |batch| batch.header.base_offset);
-        fail_unless(next <= start.max(next) && next <= start.max(end), "OffsetsContiguous", || {
-            format!("starts with {next}, not {start}")
-        })?;
-        for batch in &batches {
-            let (base, last, crc) = identity(batch);
-            fail_unless(base == next, "OffsetsContiguous", || format!("{base} follows {next}"))?;
-            let known = self.appended.get(&base).is_some_and(|known| known.contains(&(last, crc)));
-            fail_unless(known, "OneValuePerOffset", || {
-                format!("what is at {base} was never appended there")
-            })?;
-            next = last.next();
-        }
-        fail_unless(next == end, "OffsetsContiguous", || format!("batches end at {next}, the log at {end}"))?;
-        self.bring_back(&batches);
-        let expected = self.replay(end);
-        // Of a segment that was being thrown away the snapshot may be gone and the batches be left.
-        fail_unless(producers == expected || self.resetting, "ProducersRebuilt", || {
-            format!("{producers:?} instead of {expected:?}")
-        })?;
-        // Once more, killed before anything was flushed.
-        self.world.disk.kill();
-        let again = self.reopen()?;
-        let same = again.0.iter().map(identity).eq(batches.iter().map(identity)) && again.2 == bounds;
-        fail_unless(same, "RecoveryIdempotent", || format!("{:?} after {bounds:?}", again.2))
-    }
-
-    /// What was half cut off and is here again is of the history.
-    fn bring_back(&mut self, found: &[Batch]) {
-        let found: BTreeSet<_> = found.iter().map(identity).collect();
-        let end = self.history.last().map_or(Offset::ZERO, |(header, _)| header.next_offset());
-        self.half_cut.retain(|(header, _)| {
-            let identity = (header.base_offset, header.last_offset(), header.crc);
-            header.base_offset >= end && found.contains(&identity)
-        });
-        self.history.append(&mut self.half_cut);
-    }
-
-    /// Crashes once more, in the middle of recovering, and checks then.
-    pub fn check_crashed_twice(&mut self, seed: u64) -> Result<(), String> {
-        let before = self.world.disk.fork();
-        let operations = {
-            let _log = self.reopened().map_err(|error| error.to_string())?;
-            self.world.disk.operations()
-        };
-        if operations > 0 {
-            let disk = before.fork();
-            disk.fail_at(seed % operations, Fault::Crash);
-            self.world = self.world.in_another_life(disk.clone());
-            let _crashed = self.reopened();
-            disk.crash(seed);
-            self.check()?;
-        }
-        self.world = self.world.in_another_life(before);
-        self.check()
-    }
-
-    pub fn reopen(&self) -> Result<Found, String> {
-        let mut log = self.reopened().map_err(|error| format!("opening: {error}"))?;
-        let batches = read_all(&mut log);
-        epochs_are_those_of(&log, &batches)?;
-        Ok((batches, log.producers().collect(), (log.start_offset(), log.end_offset())))
-    }
-
-    /// What producers are after `[0, end)` of the history, by the plainest of means.
-    pub fn replay(&self, end: Offset) -> Vec<ProducerInfo> {
-        let mut states: BTreeMap<ProducerId, ProducerInfo> = BTreeMap::new();
-        for (header, marker) in
-            self.history.iter().filter(|(header, _)| header.base_offset < end && header.has_producer())
-        {
-            let state = states.entry(header.producer_id).or_insert(ProducerInfo {
-                producer_id: header.producer_id,
-                epoch: header.producer_epoch,
-                last_sequence: Sequence::NONE,
-                last_timestamp: TimestampMs::NONE,
-                coordinator_epoch: -1,
-                transaction_start: Offset::NONE,
-            });
-            (state.epoch, state.last_timestamp) = (header.producer_epoch, header.max_timestamp);
-            if marker.is_some() {
-                (state.transaction_start, state.coordinator_epoch) = (Offset::NONE, 0);
-            } else {
-                state.last_sequence = header.last_sequence();
-                if header.is_transactional() && state.transaction_start == Offset::NONE {
-                    state.transaction_start = header.base_offset;
-                }
+impl Acts for Workload {
+    fn act(&mut self) {
+        let acted = match self.next_act(12) {
+            None => return,
+            Some(0..=3) => self.append(),
+            Some(4) => self.truncate(),
+            Some(5) => self.delete_records(),
+            Some(6) => self.checkpoint(),
+            Some(7) => self.new_leader(),
+            Some(8) => self.maintain(),
+            Some(9 | 10) => self.go_on(),
+            Some(_) => {
+                self.begin_flush();
+                Ok(())
             }
+        };
+        self.pending.failed = acted.err().map(|problem| problem.to_string());
+    }
+}
+
+impl Owner for Workload {
+    fn stand_in() -> Self {
+        Self::new(0, SimDisk::new(0))
+    }
+
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn open_log(&mut self) -> &mut Log {
+        self.log()
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    fn draw(&mut self, below: u64) -> u64 {
+        self.chance(below)
+    }
+
+    fn time(&self) -> TimestampMs {
+        ms(self.now)
+    }
+
+    fn acknowledge(&mut self, durable: Durable) {
+        self.acknowledged = self.acknowledged.max(durable.up_to());
+        // Nothing else that was ever written there may be found any more.
+        for (header, _) in self.history.iter().filter(|(header, _)| header.last_offset() < self.acknowledged)
+        {
+            self.appended.insert(header.base_offset, vec![(header.last_offset(), header.crc)]);
         }
-        states.into_values().collect()
     }
-}
-
-/// `EpochsRebuilt`: the log knows of each batch which leader epoch wrote it.
-fn epochs_are_those_of(log: &Log, batches: &[Batch]) -> Result<(), String> {
-    for batch in batches {
-        let at = batch.header.base_offset.max(log.start_offset());
-        let known = log.epoch_of(at);
-        fail_unless(known == Some(batch.header.leader_epoch), "EpochsRebuilt", || {
-            format!("{known:?} wrote {at}, whose batch says {}", batch.header.leader_epoch)
-        })?;
-    }
-    Ok(())
-}
-
-fn fail_unless(holds: bool, invariant: &str, what: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(format!("{invariant}: {}", what())) }
 }

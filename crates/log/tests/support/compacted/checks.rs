@@ -5,8 +5,7 @@ use super::*;
 impl Compacted {
     /// Opens what a crash has left and holds it against what had been acknowledged.
     pub fn check_crashed(&mut self) -> Result<(), String> {
-        self.log = None;
-        self.reads.clear();
+        self.stop();
         let first = self.check_opened()?;
         // Once more, killed before anything was flushed.
         self.world.disk.kill();
@@ -26,21 +25,15 @@ impl Compacted {
             let _log = self.reopened().map_err(|error| error.to_string())?;
             self.world.disk.operations()
         };
-        let settings = self.world.settings.clone();
-        let world_on = |disk: SimDisk| {
-            let mut world = World::on(disk);
-            world.settings = settings.clone();
-            world
-        };
         if operations > 0 {
             let disk = before.fork();
             disk.fail_at(seed % operations, Fault::Crash);
-            self.world = world_on(disk.clone());
+            self.world = self.world.in_another_life(disk.clone());
             let _crashed = self.reopened();
             disk.crash(seed);
             self.check_crashed()?;
         }
-        self.world = world_on(before);
+        self.world = self.world.in_another_life(before);
         self.check_crashed()
     }
 
@@ -49,6 +42,9 @@ impl Compacted {
         let (start, end) = (log.start_offset(), log.end_offset());
         fail_unless(end >= self.acknowledged, "AcknowledgedSurvives", || {
             format!("ends at {end}, {} was acknowledged", self.acknowledged)
+        })?;
+        fail_unless(start >= self.start, "AcknowledgedSurvives", || {
+            format!("deleted records before {} are back", self.start)
         })?;
         let batches = read_all(log);
         let mut found = BTreeMap::new();
@@ -184,6 +180,9 @@ impl Compacted {
         }
         let expected: Vec<ProducerInfo> = states.into_values().collect();
         let mut known: Vec<ProducerInfo> = log.producers().collect();
+        if let Some(cut) = self.cut_at {
+            return self.check_producers_since(cut, &survived, &known);
+        }
         // The time of a batch is that of the latest record that is left of it.
         for (known, expected) in known.iter_mut().zip(&expected) {
             if known.last_timestamp < expected.last_timestamp {
@@ -191,5 +190,30 @@ impl Compacted {
             }
         }
         fail_unless(known == expected, "ProducersRebuilt", || format!("{known:?} instead of {expected:?}"))
+    }
+    /// What is known of producers since the log was cut below what had been compacted.
+    fn check_producers_since(
+        &self,
+        cut: Offset,
+        survived: &BTreeSet<Offset>,
+        known: &[ProducerInfo],
+    ) -> Result<(), String> {
+        let counts = |at: Offset| at >= cut && (at < self.acknowledged || survived.contains(&at));
+        let since = self
+            .headers
+            .iter()
+            .map(|(header, _)| header)
+            .filter(|header| header.has_producer() && !header.is_control() && counts(header.base_offset));
+        let latest: BTreeMap<ProducerId, &BatchHeader> =
+            since.map(|header| (header.producer_id, header)).collect();
+        for (id, header) in latest {
+            let found = known.iter().find(|info| info.producer_id == id);
+            let found = found.map(|info| (info.epoch, info.last_sequence));
+            let expected = Some((header.producer_epoch, header.last_sequence()));
+            fail_unless(found == expected, "ProducersRebuilt", || {
+                format!("of {id} {found:?} is known instead of {expected:?}")
+            })?;
+        }
+        Ok(())
     }
 }
