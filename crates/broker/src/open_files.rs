@@ -163,6 +163,12 @@ impl<P: HasFiles, W> OpenFiles<P, W> {
         self.full = false;
     }
 
+    /// Has those leave the line that are gone: as long as they stand in it, the memory that they were in is kept.
+    pub fn forget_gone(&mut self) {
+        self.line.retain(|partition| partition.strong_count() > 0);
+        self.line.shrink_to(2 * self.line.len());
+    }
+
     /// Who may work with a partition now, of those that wait.
     pub fn next(&mut self) -> Option<(Rc<P>, W)> {
         let (first, _) = self.waiting.front()?;
@@ -276,6 +282,17 @@ mod tests {
         drop(files.into_iter().nth(3));
         let other = some(1).pop().expect("one");
         assert!(open.admits(&other), "who is gone has none");
+    }
+
+    #[test]
+    fn who_is_gone_keeps_no_memory() {
+        let (mut open, mut files) = (open_files(100), some(3));
+        assert!(files.iter().all(|one| open.admits(one)));
+        let gone = Rc::downgrade(&files.remove(1));
+        assert_eq!((gone.strong_count(), open.line.len()), (0, 3));
+        open.forget_gone();
+        assert_eq!(open.line.len(), 2);
+        assert!(open.line.iter().zip(&files).all(|(stands, one)| stands.as_ptr() == Rc::as_ptr(one)));
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub fn look_later(core: &Rc<Core>) {
             if rest(&core, unused).await {
                 write_checkpoints(&core).await;
             }
+            core.files.borrow_mut().forget_gone();
         }
         core.looks_for_rest.set(false);
     });

@@ -9,8 +9,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub use tokio::io::Interest;
 pub use tokio::net::{TcpListener, TcpStream};
 
-/// How many connections may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
+/// How many connections may wait to be accepted: all clients of a node that was started again. One more waits a second until it is tried
+/// again. The kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
 
 /// Binds and listens. `shared_port` lets several threads listen on one port (`SO_REUSEPORT`), the kernel dealing out connections.
 ///
