@@ -194,7 +194,7 @@ impl Shell {
             tokio::select! {
                 count = commands.recv_many(&mut taken, MAX_TURN), if has_room => {
                     if count == 0 {
-                        return self.close(None);
+                        return self.close(None).await;
                     }
                 }
                 Some(written) = self.written.recv() => {
@@ -204,7 +204,7 @@ impl Shell {
                 () = dohle_env::task::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
             if let Some(stop) = self.turn(&mut taken) {
-                return self.close(Some(stop));
+                return self.close(Some(stop)).await;
             }
         }
     }
@@ -225,10 +225,14 @@ impl Shell {
         None
     }
 
-    fn close(mut self, done: Option<oneshot::Sender<()>>) {
+    async fn close(mut self, done: Option<oneshot::Sender<()>>) {
         if !self.is_offline() {
             let finished = self.drive([Event::Resign].into()).and_then(|()| self.finish_turn());
             self.survive(finished);
+        }
+        // Who starts on this folder next must not meet the thread that writes a snapshot there.
+        if self.snapshot_underway {
+            _ = self.written.recv().await;
         }
         if !self.is_offline()
             && let Err(error) = self.store.close()
